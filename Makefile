@@ -1,0 +1,96 @@
+# signum: `make` builds ./signum and ./libsignum.a, `make test` proves them.
+# Settings: CC=clang  SAN=1 (address and undefined-behaviour sanitizers)  OPENMP=1
+#           OPT=-O0  PREFIX=/usr/local  DESTDIR=
+# Every variant has its own folder below build/, so they never mix.
+
+CC      ?= cc
+OPT     ?= -O2
+PREFIX  ?= /usr/local
+VERSION := $(shell sed -n 's/.define SIGNUM_VERSION "\(.*\)"/\1/p' include/signum.h)
+ARCH    := $(patsubst arm64,aarch64,$(firstword $(subst -, ,$(shell $(CC) -dumpmachine))))
+
+# One file for every instruction-set level, with exactly its own flags; everything
+# else is built for the baseline, so one binary runs everywhere.
+ISA.x86_64   := avx2 avxvnni avx512 avx512vnni amx
+ISA.aarch64  := neon dotprod i8mm
+FLAGS.avx2       := -mavx2 -mfma -mf16c
+FLAGS.avxvnni    := $(FLAGS.avx2) -mavxvnni
+FLAGS.avx512     := $(FLAGS.avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
+FLAGS.avx512vnni := $(FLAGS.avx512) -mavx512vnni
+FLAGS.amx        := $(FLAGS.avx512vnni) -mamx-tile -mamx-int8
+FLAGS.neon       :=
+FLAGS.dotprod    := -march=armv8.2-a+dotprod
+FLAGS.i8mm       := -march=armv8.2-a+dotprod+i8mm
+LEVELS := $(foreach i,$(ISA.$(ARCH)),$(if $(wildcard src/kernels/$(i).c),$(i)))
+
+CPPFLAGS += -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L $(foreach i,$(LEVELS),-DSIGNUM_HAVE_$(i))
+CFLAGS   += -std=c11 -g $(OPT) -ffp-contract=off -fno-math-errno -pthread -Wall -Wextra -Wshadow -Wundef \
+            -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla $(WERROR)
+LDLIBS   += -lm -pthread
+VARIANT  := $(ARCH)-$(notdir $(firstword $(CC)))
+ifdef SAN
+  VARIANT := $(VARIANT)-san
+  CFLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+  LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef OPENMP
+  VARIANT := $(VARIANT)-openmp
+  CFLAGS  += -fopenmp
+  LDFLAGS += -fopenmp
+endif
+B ?= build/$(VARIANT)
+
+POOL     := $(if $(OPENMP),src/pool_omp.c,src/pool.c)
+LIB_SRC  := $(filter-out src/pool.c src/pool_omp.c,$(wildcard src/*.c)) $(POOL) \
+            src/kernels/kernels.c src/kernels/scalar.c $(foreach i,$(LEVELS),src/kernels/$(i).c)
+CLI_SRC  := $(wildcard src/cli/*.c)
+TEST_SRC := $(wildcard tests/*.c)
+obj       = $(patsubst %.c,$B/%.o,$(1))
+LIB_OBJ  := $(call obj,$(LIB_SRC))
+CLI_OBJ  := $(call obj,$(CLI_SRC))
+TEST_OBJ := $(call obj,$(TEST_SRC))
+TOOLS    := $(patsubst tools/%.c,$B/tools/%,$(wildcard tools/*.c))
+
+.PHONY: all test check-all tools bench eval install clean help format lint fuzz isa-check
+.SUFFIXES:
+
+all: signum libsignum.a ## build ./signum and ./libsignum.a
+
+$(foreach i,$(LEVELS),$(eval $B/src/kernels/$(i).o: CFLAGS += $(FLAGS.$(i))))
+
+$B/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$B/libsignum.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/signum: $(CLI_OBJ) $B/libsignum.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The test binary also links the CLI's modules but its main, so that they can be tested without a process.
+$B/signum-tests: $(TEST_OBJ) $(filter-out %/main.o,$(CLI_OBJ)) $B/libsignum.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$B/tools/%: tools/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LDLIBS)
+
+tools: $(TOOLS) ## build the C programs of tools/
+
+signum: $B/signum
+	@cp -f $< $@
+libsignum.a: $B/libsignum.a
+	@cp -f $< $@
+
+test: $B/signum $B/signum-tests $(TOOLS) ## build and pass all tests
+	@sh tests/run.sh $B $(TESTS)
+
+clean: ## remove everything that was built
+	rm -rf build signum libsignum.a
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(TEST_OBJ))

@@ -1,0 +1,42 @@
+/* engine.h: what the files that implement signum.h share. Layer: engine. */
+#ifndef SIGNUM_ENGINE_H
+#define SIGNUM_ENGINE_H
+
+#include "arena.h"
+#include "chat.h"
+#include "forward.h"
+#include "gguf.h"
+#include "kv.h"
+#include "model.h"
+#include "pool.h"
+#include "sampler.h"
+#include "tokenizer.h"
+
+struct sg_engine {
+    struct gguf gguf;
+    struct model model;
+    struct tokenizer *tokenizer;
+    enum chat_template chat;
+    struct kernels kernels;
+    struct pool *pool;
+    struct kv_pool kv;
+    struct arena scratch;
+    struct forward forward;
+    bool has_weights;       /* false: opened with weights_unneeded */
+    struct sg_info info;
+    char kernels_text[64];
+    char *path;
+};
+
+struct sg_session {
+    struct sg_engine *engine;
+    size_t n_ctx, length;
+    int32_t *ids;               /* (n_ctx), lazily touched */
+    struct kv_block **blocks;   /* (DIV_UP(n_ctx, KV_BLOCK)) */
+    size_t n_blocks;
+    float *logits;              /* (n_vocab) */
+    bool has_logits;
+    struct arena arena;         /* owns all of the above but the blocks */
+};
+
+#endif

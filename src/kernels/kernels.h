@@ -1,0 +1,140 @@
+/* kernels.h: the arithmetic of signum, entry by entry, and its contract.
+ * Layer: compute. A kernel file includes this and quant.h, nothing above.
+ *
+ * THE CONTRACT. scalar.c is the specification. Every other kernel gives the same
+ * bits, for every input; tests compare with memcmp. This works because
+ *
+ *  - integer sums are exact, so their order is free;
+ *  - one matmul output is   acc = fma(d * s, (float)isum, acc)   over the groups
+ *    in ascending order, d the weight scale, s the activation scale, from acc = 0
+ *    (d * s is rounded to float; isum is exact and below 2^24);
+ *  - float reductions (rmsnorm, dot_f32) run in 16 virtual lanes: element i goes to
+ *    lane i mod 16, ascending, by fma; then lane l += lane l+8, l+4, l+2, l+1;
+ *  - everything else is elementwise, and written with explicit fma where one is
+ *    meant (the compiler may not contract: -ffp-contract=off);
+ *  - exp is ours (mathfn.h: exp_f32), operation by operation.
+ *
+ * Kernels are pure: rows or ranges in, results out; no heap, no locks, no state.
+ * Pointers to weights are unaligned; all other float pointers come from the arena
+ * (64-byte aligned rows where n is a multiple of 16) but kernels may not rely on it.
+ * Kernels never read outside the stated arrays.
+ *
+ * A NULL entry in a level's table means "the best lower level will do". The levels
+ * are not a chain (Zen 4 has AVX-512 without AVX-VNNI): each table states the CPU
+ * features it needs, and every entry is taken from the last table in kernels_levels
+ * whose features are present and that fills it. */
+#ifndef SIGNUM_KERNELS_H
+#define SIGNUM_KERNELS_H
+
+#include "quant.h"
+
+enum {
+    ATTN_TILE = 64,  /* positions of one KV tile, at absolute multiples */
+    ATTN_LANES = 16, /* positions side by side in a K tile */
+    ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
+};
+
+/* A way of multiplying Q1_0 weights with int8 activations for some number of
+ * tokens at once. Two steps: pack (once per input, shared by all matrices that
+ * have it) and run (many rows, all tokens). */
+struct q1_family {
+    const char *name;    /* "sign", "popcount", "tables" ... as --matmul says it */
+    size_t row_tile;     /* run is most efficient on ranges that are multiples of this */
+    size_t max_tokens;   /* of one pack and run; larger batches are cut by the caller */
+
+    /* Bytes of the packed form. Packed memory is 64-byte aligned. */
+    size_t (*packed_bytes)(size_t groups, size_t tokens);
+
+    /* Packs groups [group0, group1) of all tokens. q: (tokens, groups*128) int8 in
+     * -127..127; scale: (tokens, groups). Ranges are disjoint and may run on
+     * several threads; all are packed before run is called. */
+    void (*pack)(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1);
+
+    /* y[t * y_stride + r] = row r of W times token t, r in [row0, row1), t < tokens.
+     * w: all rows, each groups * 18 bytes, contiguous. Writes nothing else. */
+    void (*run)(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens);
+};
+
+enum { Q1_FAMILIES = 3 }; /* indices are enum sg_matmul - 1: sign, popcount, tables */
+
+struct kernels {
+    const char *level; /* the name SIGNUM_ISA uses */
+    unsigned needs;    /* enum cpu_feature bits */
+
+    /* Rounds x (n a multiple of 128) to int8: per group amax = max |x|; amax < 2^-100: scale 0,
+     * q 0; else scale = amax / 127, q = rint(x * (127 / amax)) clamped to +-127. False when x
+     * holds a NaN or an infinity (q and scale are then undefined). */
+    bool (*quantize_i8)(int8_t *q, float *scale, const float *x, size_t n);
+
+    /* Sum of a[i] * b[i], any n: 16 lanes by fma, see above. */
+    float (*dot_f32)(const float *a, const float *b, size_t n);
+
+    /* Exact sum of a[i] * b[i]; n a multiple of 64, at most 2^16; a in -1..2, b in -127..127. */
+    int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
+
+    /* y = w * x / sqrt(mean(x^2) + eps): ss = 16-lane sum of squares;
+     * r = 1.0f / sqrtf(ss / (float)n + eps); y[i] = (x[i] * r) * w[i]. y may be x. */
+    void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);
+
+    /* y[i] += x[i]. */
+    void (*add)(float *y, const float *x, size_t n);
+
+    /* y[i] = (gate[i] / (1.0f + exp_f32(-gate[i]))) * up[i]. y may be gate. */
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+
+    /* NEOX rotation of one head in place: for i < dim/2, a = x[i], b = x[i+dim/2]:
+     * x[i] = fma(a, c[i], -(b * s[i])); x[i+dim/2] = fma(a, s[i], b * c[i]). */
+    void (*rope)(float *x, const float *c, const float *s, size_t dim);
+
+    /* Conversions, elementwise; to f16 by round to nearest even. */
+    void (*f16_from_f32)(uint16_t *dst, const float *src, size_t n);
+    void (*f32_from_f16)(float *dst, const uint16_t *src, size_t n);
+
+    /* The index of the largest logit, lowest index among equals; -1 when any is NaN or
+     * infinite (n >= 1). Guards against printing garbage, and is the greedy sampler. */
+    int64_t (*argmax)(const float *x, size_t n);
+
+    /* ---- attention, one KV tile of 64 positions against n_q queries that share a kv head.
+     *
+     * K tile: 4 blocks of 16 positions, each [dim][16]; element (position p, dim i) at
+     *   (p / 16) * dim * 16 + i * 16 + p % 16.   V tile: [64][dim].   f16 or f32.
+     * Positions that are not filled yet hold zeros or old finite numbers.
+     *
+     * scores:  s[j * 64 + p] = (fma chain over i ascending of q[j * dim + i] * k(p, i), from 0) * scale
+     * softmax: over the first n_valid >= 1 scores of one query:
+     *            m = max(*max, scores); factor = exp_f32(*max - m) (0 when *max is -inf);
+     *            p = exp_f32(s - m) in place, the rest of the 64 set to 0;
+     *            t = 16-lane sum of all 64 p (plain adds, ascending, then the tree);
+     *            *sum = fma(*sum, factor, t); *max = m; returns factor.
+     * values:  o[j * dim + i] = o * factor[j], then for p < n_valid[j], ascending,
+     *            o = fma(prob[j * 64 + p], v(p, i), o).   Masked positions are skipped. */
+    void (*attn_scores_f16)(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale);
+    void (*attn_scores_f32)(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale);
+    float (*attn_softmax)(float *s, size_t n_valid, float *max, float *sum);
+    void (*attn_values_f16)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim);
+    void (*attn_values_f32)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim);
+
+    /* Q1_0 matmul families by number of tokens: families for one token ... many tokens may
+     * differ inside one level, so each names a function that picks; NULL: not at this level.
+     * pick(tokens) returns the family that serves a batch of that many tokens best. */
+    const struct q1_family *(*q1[Q1_FAMILIES])(size_t tokens);
+
+    /* What --matmul auto uses for so many tokens at this level: index into q1, or -1 to leave
+     * the choice to a lower level. NULL: leave it. Measured, see the level's file. */
+    int (*q1_auto)(size_t tokens);
+};
+
+/* All levels compiled in, from the specification up; NULL-terminated. */
+extern const struct kernels *const kernels_levels[];
+
+/* Fills *out with the best entry for every operation among the levels whose needs are
+ * in `features`, up to and including the level named cap (NULL: no cap). out->level
+ * is the highest level used. False when cap is unknown or its needs are missing. */
+bool kernels_select(struct kernels *out, unsigned features, const char *cap);
+
+/* Compares every entry with the scalar one on small pseudo-random inputs (well under
+ * 1 ms); returns NULL or the name of the first entry that differs. Runs at every start:
+ * a broken CPU, emulator or compiler must not print garbage. */
+const char *kernels_self_test(const struct kernels *k);
+
+#endif

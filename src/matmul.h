@@ -1,0 +1,53 @@
+/* matmul.h: weights times activations for any weight type and any number of
+ * tokens, on all threads. Decides which kernel family runs. Layer: compute. */
+#ifndef SIGNUM_MATMUL_H
+#define SIGNUM_MATMUL_H
+
+#include "arena.h"
+#include "kernels/kernels.h"
+#include "pool.h"
+#include "signum.h"
+
+struct tensor {
+    enum quant_type type;
+    size_t rows, cols; /* y = W x: x has cols elements, y has rows */
+    size_t row_bytes;
+    const uint8_t *data;
+};
+
+struct matmul {
+    const struct kernels *kernels;
+    struct pool *pool;
+    enum sg_act act;
+    enum sg_matmul family;
+    size_t max_cols, max_tokens;
+    /* scratch: the current input in the forms that its weights need */
+    const float *x;   /* (tokens, cols), the caller's */
+    size_t tokens, cols;
+    int8_t *q;        /* (tokens, cols) */
+    float *scale;     /* (tokens, cols / 128) */
+    void *packed;
+    const struct q1_family *q1;
+    float *rows;      /* (threads, max_cols): a dequantized row per worker */
+    int8_t *codes;    /* (threads, max_cols) */
+    float *code_scales;
+    bool *finite;     /* (max_tokens) */
+};
+
+/* Carves the scratch for inputs up to max_tokens x max_cols. Call with a measuring
+ * arena first. Everything but the scratch must be set. */
+void matmul_layout(struct matmul *m, struct arena *a);
+
+/* Makes x (tokens, cols) the input of the following matmul_run calls with these
+ * weights. False: x holds a NaN or an infinity. */
+bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, const struct tensor *const *weights, size_t n_weights);
+
+struct matmul_op {
+    const struct tensor *w;
+    float *y;         /* (tokens, y_stride), columns 0 .. w->rows are written */
+    size_t y_stride;
+};
+/* Runs several matrices that share the current input as one parallel loop. */
+void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops);
+
+#endif
