@@ -31,7 +31,8 @@ struct json {
 
 /* text must outlive the document. White space around the value is allowed,
  * anything else after it is an error, so is ill-formed UTF-8. The message says
- * what is wrong and at which byte. json_free is safe after failure. */
+ * what is wrong and at which byte (the first is 0). Errors: SG_USAGE (the text),
+ * SG_NO_MEMORY. json_free is safe after failure. */
 enum sg_status json_parse(struct json *out, const char *text, size_t len, struct sg_error *err);
 void json_free(struct json *j);
 
@@ -42,10 +43,12 @@ const struct json_node *json_first(const struct json *j, const struct json_node 
 /* The sibling after node inside the same container given its parent, or NULL. */
 const struct json_node *json_next(const struct json *j, const struct json_node *parent, const struct json_node *node);
 
-/* Appends the decoded text of a string node. Unpaired surrogates become U+FFFD. */
+/* Appends the decoded text of a string node (nothing for another or NULL). Unpaired
+ * surrogates become U+FFFD. */
 void json_string(const struct json *j, const struct json_node *node, struct buf *out);
 bool json_string_equal(const struct json *j, const struct json_node *node, const char *text);
-/* Numbers: false when not a number, or not exactly representable or out of range. */
+/* Numbers: false when node is NULL or no number, or the number is out of range. The
+ * integers want one exactly, however written: 12, 12.0 and 1.2e1 are the same. */
 bool json_double(const struct json *j, const struct json_node *node, double *out);
 bool json_int(const struct json *j, const struct json_node *node, int64_t *out);
 bool json_uint(const struct json *j, const struct json_node *node, uint64_t *out);
