@@ -39,4 +39,8 @@ struct sg_session {
     struct arena arena;         /* owns all of the above but the blocks */
 };
 
+/* session.c: private bytes of a session without its KV, and rows per forward pass. */
+size_t session_bytes(const struct sg_engine *e, size_t n_ctx);
+size_t session_max_rows(void);
+
 #endif
