@@ -16,6 +16,9 @@ struct file_map {
 enum sg_status file_map(struct file_map *out, const char *path, struct sg_error *err);
 void file_unmap(struct file_map *map);
 
+/* Asks the system to read the whole file ahead; returns at once. */
+void file_prefetch(const struct file_map *map);
+
 /* Appends everything from path ("-": standard input) to out; SG_USAGE when it
  * is longer than max bytes. */
 enum sg_status file_read(struct buf *out, const char *path, size_t max, struct sg_error *err);

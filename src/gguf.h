@@ -17,7 +17,7 @@ struct gguf_value {
     enum gguf_type type;
     enum gguf_type element;  /* of an array */
     uint64_t count;          /* elements of an array, else 1 */
-    const uint8_t *data;     /* first byte of the value or first element, unaligned */
+    const uint8_t *data;     /* first byte of the value or first element, unaligned; a string's is its length */
     size_t bytes;            /* of all of it */
 };
 
@@ -35,6 +35,7 @@ struct gguf_tensor {
 struct gguf {
     const char *path;        /* for messages; the caller's */
     struct file_map map;
+    bool owns_map;           /* gguf_close unmaps it */
     uint32_t version;
     size_t n_values, n_tensors, alignment, data_start;
     struct gguf_value *values;
@@ -44,7 +45,8 @@ struct gguf {
 };
 
 /* Maps and validates. gguf_close is safe after failure and on a zeroed struct.
- * gguf_parse is the same on memory (tests, fuzzing): map is not owned then. */
+ * gguf_parse is the same on memory (tests, fuzzing): map is not owned then.
+ * Errors: SG_FAIL (cannot be read), SG_BAD_MODEL, SG_NO_MEMORY. */
 enum sg_status gguf_open(struct gguf *g, const char *path, struct sg_error *err);
 enum sg_status gguf_parse(struct gguf *g, const char *path, struct file_map map, struct sg_error *err);
 void gguf_close(struct gguf *g);
@@ -52,9 +54,12 @@ void gguf_close(struct gguf *g);
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key);      /* or NULL */
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name); /* or NULL */
 
+/* What people call the tensor's type: "Q1_0", "Q2_0 (groups of 128)" ... */
+const char *gguf_type_name(const struct gguf_tensor *t);
+
 /* Typed getters: any integer width is accepted for integers that fit. An absent
  * key leaves *out as it is and sets *found (if not NULL) to false; a present key of
- * the wrong type or out of [min, max] is SG_BAD_MODEL. */
+ * the wrong type, out of [min, max], or not finite is SG_BAD_MODEL. */
 enum sg_status gguf_get_uint(const struct gguf *g, const char *key, uint64_t min, uint64_t max, uint64_t *out, bool *found, struct sg_error *err);
 enum sg_status gguf_get_float(const struct gguf *g, const char *key, double *out, bool *found, struct sg_error *err);
 enum sg_status gguf_get_bool(const struct gguf *g, const char *key, bool *out, bool *found, struct sg_error *err);
