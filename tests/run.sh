@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the test binary and every shell test: sh tests/run.sh BUILD_DIR [GROUP...]
 # A shell test is tests/cli/NAME.sh; it gets the program in $SIGNUM, the build folder in
-# $BUILD, a fresh folder in $TMP, sources tests/cli/lib.sh, and fails by a non-zero exit.
+# $BUILD, a fresh folder in $TMP, sources tests/cli/lib.sh, and fails by a non-zero exit, but
+# for 77: it could not run here and says why.
 set -u
 build=$1
 shift
@@ -22,6 +23,8 @@ if [ $# -eq 0 ]; then
         if [ $status -eq 0 ]; then
             passed=$((passed + 1))
             echo "ok      $script"
+        elif [ $status -eq 77 ]; then
+            echo "skipped $script: $(tail -n 1 "$TMP/.log")"
         else
             failed=$((failed + 1))
             echo "FAILED  $script (exit $status)"
