@@ -119,10 +119,21 @@ struct kernels {
      * pick(tokens) returns the family that serves a batch of that many tokens best. */
     const struct q1_family *(*q1[Q1_FAMILIES])(size_t tokens);
 
-    /* What --matmul auto uses for so many tokens at this level: index into q1, or -1 to leave
-     * the choice to a lower level. NULL: leave it. Measured, see the level's file. */
+    /* What --matmul auto uses for so many tokens at this level: index into q1 of a family
+     * that this level or one below it has. Measured, see the level's file. */
     int (*q1_auto)(size_t tokens);
 };
+
+/* Every entry, for code that treats all alike. */
+#define KERNELS(X)                                                                                  \
+    X(quantize_i8) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
+    X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
+    X(attn_values_f16) X(attn_values_f32) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto)
+
+/* The levels; kernels.c lists those that this binary has. */
+extern const struct kernels kernels_scalar;
+extern const struct kernels kernels_avx2, kernels_avxvnni, kernels_avx512, kernels_avx512vnni, kernels_amx;
+extern const struct kernels kernels_neon, kernels_dotprod, kernels_i8mm;
 
 /* All levels compiled in, from the specification up; NULL-terminated. */
 extern const struct kernels *const kernels_levels[];

@@ -1,0 +1,206 @@
+/* kernels.c: which kernels there are, which are used, and whether they work here. */
+#include "kernels.h"
+
+#include <string.h>
+
+const struct kernels *const kernels_levels[] = {
+    &kernels_scalar,
+#ifdef SIGNUM_HAVE_avx2
+    &kernels_avx2,
+#endif
+#ifdef SIGNUM_HAVE_avxvnni
+    &kernels_avxvnni,
+#endif
+#ifdef SIGNUM_HAVE_avx512
+    &kernels_avx512,
+#endif
+#ifdef SIGNUM_HAVE_avx512vnni
+    &kernels_avx512vnni,
+#endif
+#ifdef SIGNUM_HAVE_amx
+    &kernels_amx,
+#endif
+#ifdef SIGNUM_HAVE_neon
+    &kernels_neon,
+#endif
+#ifdef SIGNUM_HAVE_dotprod
+    &kernels_dotprod,
+#endif
+#ifdef SIGNUM_HAVE_i8mm
+    &kernels_i8mm,
+#endif
+    NULL,
+};
+
+bool kernels_select(struct kernels *out, unsigned features, const char *cap)
+{
+    size_t n = 0;
+    while (kernels_levels[n] && !(cap && strcmp(kernels_levels[n]->level, cap) == 0))
+        n++;
+    if (cap && (!kernels_levels[n] || (kernels_levels[n]->needs & ~features) != 0))
+        return false;
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; kernels_levels[i] && i <= n; i++) {
+        const struct kernels *level = kernels_levels[i];
+        if (level->needs & ~features)
+            continue;
+        out->level = level->level;
+        out->needs |= level->needs;
+#define OVERLAY(entry)    \
+    if (level->entry)     \
+        out->entry = level->entry;
+        KERNELS(OVERLAY)
+#undef OVERLAY
+    }
+    return true;
+}
+
+/* -------------------------------------------------------------- self-test */
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static void fill(float *x, size_t n, float range, uint64_t *state)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(int32_t)(next_random(state) >> 32) * (range * 0x1p-31f);
+}
+
+static bool same(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes) == 0; }
+
+static const char *test_vectors(const struct kernels *k, uint64_t *state)
+{
+    enum { N = 2 * GROUP, ODD = N - 5 };
+    const struct kernels *ref = &kernels_scalar;
+    float x[N], w[N], a[N], b[N], scale_a[2], scale_b[2];
+    int8_t q_a[N], q_b[N], code[N];
+    uint16_t h_a[N], h_b[N];
+    fill(x, N, 12, state);
+    fill(w, N, 3, state);
+
+    if (!k->quantize_i8(q_a, scale_a, x, N) || !ref->quantize_i8(q_b, scale_b, x, N) ||
+        !same(q_a, q_b, sizeof q_a) || !same(scale_a, scale_b, sizeof scale_a))
+        return "quantize_i8";
+    a[0] = k->dot_f32(x, w, ODD);
+    b[0] = ref->dot_f32(x, w, ODD);
+    if (!same(a, b, sizeof *a))
+        return "dot_f32";
+    for (size_t i = 0; i < N; i++)
+        code[i] = (int8_t)(next_random(state) % 4) - 1;
+    if (k->dot_i8(code, q_a, N) != ref->dot_i8(code, q_a, N))
+        return "dot_i8";
+    k->rmsnorm(a, x, w, ODD, 1e-6f);
+    ref->rmsnorm(b, x, w, ODD, 1e-6f);
+    if (!same(a, b, ODD * sizeof *a))
+        return "rmsnorm";
+    memcpy(a, w, sizeof a);
+    memcpy(b, w, sizeof b);
+    k->add(a, x, ODD);
+    ref->add(b, x, ODD);
+    if (!same(a, b, sizeof a))
+        return "add";
+    k->silu_mul(a, x, w, ODD);
+    ref->silu_mul(b, x, w, ODD);
+    if (!same(a, b, sizeof a))
+        return "silu_mul";
+    k->rope(a, x, w, N - 10);
+    ref->rope(b, x, w, N - 10);
+    if (!same(a, b, sizeof a))
+        return "rope";
+    k->f16_from_f32(h_a, a, N);
+    ref->f16_from_f32(h_b, a, N);
+    if (!same(h_a, h_b, sizeof h_a))
+        return "f16_from_f32";
+    k->f32_from_f16(a, h_a, N);
+    ref->f32_from_f16(b, h_a, N);
+    if (!same(a, b, sizeof a))
+        return "f32_from_f16";
+    return k->argmax(x, ODD) == ref->argmax(x, ODD) ? NULL : "argmax";
+}
+
+static const char *test_attention(const struct kernels *k, uint64_t *state)
+{
+    enum { DIM = 40, Q = 5 };
+    const struct kernels *ref = &kernels_scalar;
+    float q[Q * DIM], kv[ATTN_TILE * DIM], s_a[Q * ATTN_TILE], s_b[Q * ATTN_TILE], o_a[Q * DIM], o_b[Q * DIM], factor[Q];
+    uint16_t half[ATTN_TILE * DIM];
+    size_t n_valid[Q];
+    fill(q, Q * DIM, 2, state);
+    fill(kv, ATTN_TILE * DIM, 2, state);
+    fill(o_a, Q * DIM, 2, state);
+    memcpy(o_b, o_a, sizeof o_b);
+    ref->f16_from_f32(half, kv, ATTN_TILE * DIM);
+
+    k->attn_scores_f16(s_a, q, Q, half, DIM, 0.3f);
+    ref->attn_scores_f16(s_b, q, Q, half, DIM, 0.3f);
+    if (!same(s_a, s_b, sizeof s_a))
+        return "attn_scores_f16";
+    k->attn_scores_f32(s_a, q, Q, kv, DIM, 0.3f);
+    ref->attn_scores_f32(s_b, q, Q, kv, DIM, 0.3f);
+    if (!same(s_a, s_b, sizeof s_a))
+        return "attn_scores_f32";
+    for (size_t j = 0; j < Q; j++) {
+        n_valid[j] = j == 0 ? ATTN_TILE : 1 + next_random(state) % ATTN_TILE;
+        float state_a[2] = {1, 2}, state_b[2] = {1, 2};
+        factor[j] = k->attn_softmax(s_a + j * ATTN_TILE, n_valid[j], &state_a[0], &state_a[1]);
+        float want = ref->attn_softmax(s_b + j * ATTN_TILE, n_valid[j], &state_b[0], &state_b[1]);
+        if (!same(&factor[j], &want, sizeof want) || !same(state_a, state_b, sizeof state_a))
+            return "attn_softmax";
+    }
+    if (!same(s_a, s_b, sizeof s_a))
+        return "attn_softmax";
+    k->attn_values_f16(o_a, s_a, factor, n_valid, Q, half, DIM);
+    ref->attn_values_f16(o_b, s_a, factor, n_valid, Q, half, DIM);
+    if (!same(o_a, o_b, sizeof o_a))
+        return "attn_values_f16";
+    k->attn_values_f32(o_a, s_a, factor, n_valid, Q, kv, DIM);
+    ref->attn_values_f32(o_b, s_a, factor, n_valid, Q, kv, DIM);
+    return same(o_a, o_b, sizeof o_a) ? NULL : "attn_values_f32";
+}
+
+static const char *test_q1(const struct kernels *k, uint64_t *state)
+{
+    enum { GROUPS = 2, ROWS = 67, TOKENS = 7, PACKED = 64 << 10 };
+    static const size_t counts[] = {1, 3, TOKENS};
+    uint8_t w[ROWS * GROUPS * 18];
+    int8_t q[TOKENS * GROUPS * GROUP];
+    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
+    _Alignas(64) uint8_t packed[PACKED];
+    for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
+        w[i] = i % 18 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
+    for (size_t i = 0; i < sizeof q; i++)
+        q[i] = (int8_t)(next_random(state) % 255 - 127);
+    fill(scale, TOKENS * GROUPS, 1, state);
+
+    const struct q1_family *ref = kernels_scalar.q1[0](TOKENS);
+    ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
+    ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS);
+    for (size_t f = 0; f < Q1_FAMILIES; f++) {
+        for (size_t i = 0; k->q1[f] && i < ARRAY_LEN(counts); i++) {
+            const struct q1_family *family = k->q1[f](counts[i]);
+            size_t n = MIN(counts[i], family->max_tokens);
+            if (family->packed_bytes(GROUPS, n) > PACKED)
+                return family->name;
+            family->pack(packed, q, scale, GROUPS, n, 0, 1);
+            family->pack(packed, q, scale, GROUPS, n, 1, GROUPS);
+            family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n);
+            if (!same(a, b, n * ROWS * sizeof *a))
+                return family->name;
+        }
+    }
+    return NULL;
+}
+
+const char *kernels_self_test(const struct kernels *k)
+{
+    uint64_t state = 0x9e3779b97f4a7c15u;
+    const char *wrong = test_vectors(k, &state);
+    if (!wrong)
+        wrong = test_attention(k, &state);
+    return wrong ? wrong : test_q1(k, &state);
+}

@@ -1,0 +1,390 @@
+/* scalar.c: the specification. What a kernel computes is what these loops say, in portable
+ * C; the other levels only get there faster. Written to be read first, but not to be slow:
+ * on a CPU that no other level knows, this is the engine. */
+#include "kernels.h"
+
+#include "mathfn.h"
+
+/* ------------------------------------------------------------------ floats */
+
+enum { LANES = 16 }; /* of every float reduction */
+
+static float fold_lanes(float lane[LANES])
+{
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t l = 0; l < width; l++)
+            lane[l] += lane[l + width];
+    return lane[0];
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    float lane[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        lane[i % LANES] = fma_f32(a[i], b[i], lane[i % LANES]);
+    return fold_lanes(lane);
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    float r = 1.0f / __builtin_sqrtf(dot_f32(x, x, n) / (float)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] * r) * w[i];
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (gate[i] / (1.0f + exp_f32(-gate[i]))) * up[i];
+}
+
+static void rope(float *x, const float *c, const float *s, size_t dim)
+{
+    size_t half = dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = fma_f32(a, c[i], -(b * s[i]));
+        x[i + half] = fma_f32(a, s[i], b * c[i]);
+    }
+}
+
+static void f16_from_f32(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = f32_to_f16(src[i]);
+}
+
+static void f32_from_f16(float *dst, const uint16_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = f16_to_f32(src[i]);
+}
+
+static bool is_finite(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000) != 0x7f800000;
+}
+
+static int64_t argmax(const float *x, size_t n)
+{
+    size_t best = 0;
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        finite &= is_finite(x[i]);
+        if (x[i] > x[best])
+            best = i;
+    }
+    return finite ? (int64_t)best : -1;
+}
+
+/* ---------------------------------------------------------------- integers */
+
+static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
+{
+    bool finite = true;
+    for (size_t group = 0; group < n / GROUP; group++, x += GROUP, q += GROUP) {
+        float amax = 0;
+        for (size_t i = 0; i < GROUP; i++) {
+            finite &= is_finite(x[i]);
+            amax = MAX(amax, __builtin_fabsf(x[i]));
+        }
+        bool zero = amax < 0x1p-100f;
+        float inverse = zero ? 0 : 127 / amax;
+        scale[group] = zero ? 0 : amax / 127;
+        for (size_t i = 0; i < GROUP; i++) {
+            float rounded = (x[i] * inverse + 0x1.8p23f) - 0x1.8p23f; /* rint, as default rounding is set */
+            q[i] = (int8_t)MAX(-127.0f, MIN(127.0f, rounded));
+        }
+    }
+    return finite;
+}
+
+static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
+{
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* --------------------------------------------------------------- attention */
+
+/* Both KV types share the loops; only reading n numbers from the first-th on differs. */
+typedef void read_fn(float *dst, const void *src, size_t first, size_t n);
+
+static void read_f16(float *dst, const void *src, size_t first, size_t n)
+{
+    f32_from_f16(dst, (const uint16_t *)src + first, n);
+}
+
+static void read_f32(float *dst, const void *src, size_t first, size_t n)
+{
+    memcpy(dst, (const float *)src + first, n * sizeof *dst);
+}
+
+static inline void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, read_fn *read)
+{
+    float row[ATTN_LANES];
+    memset(s, 0, n_q * ATTN_TILE * sizeof *s);
+    for (size_t block = 0; block < ATTN_TILE / ATTN_LANES; block++) {
+        for (size_t i = 0; i < dim; i++) {
+            read(row, k, (block * dim + i) * ATTN_LANES, ATTN_LANES);
+            for (size_t j = 0; j < n_q; j++) {
+                float *acc = s + j * ATTN_TILE + block * ATTN_LANES;
+                for (size_t l = 0; l < ATTN_LANES; l++)
+                    acc[l] = fma_f32(q[j * dim + i], row[l], acc[l]);
+            }
+        }
+    }
+    for (size_t i = 0; i < n_q * ATTN_TILE; i++)
+        s[i] *= scale;
+}
+
+static void attn_scores_f16(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, read_f16);
+}
+
+static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, read_f32);
+}
+
+static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+{
+    float m = *max, lane[LANES] = {0};
+    for (size_t p = 0; p < n_valid; p++)
+        m = s[p] > m ? s[p] : m;
+    m += 0.0f; /* of -0 and 0, which compare equal, always 0 */
+    float factor = *max == -__builtin_inff() ? 0 : exp_f32(*max - m);
+    for (size_t p = 0; p < ATTN_TILE; p++) {
+        s[p] = p < n_valid ? exp_f32(s[p] - m) : 0;
+        lane[p % LANES] += s[p];
+    }
+    *sum = fma_f32(*sum, factor, fold_lanes(lane));
+    *max = m;
+    return factor;
+}
+
+static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, read_fn *read)
+{
+    float row[LANES];
+    size_t most = 0;
+    for (size_t j = 0; j < n_q; j++) {
+        most = MAX(most, n_valid[j]);
+        for (size_t i = 0; i < dim; i++)
+            o[j * dim + i] *= factor[j];
+    }
+    for (size_t p = 0; p < most; p++) {
+        for (size_t i0 = 0; i0 < dim; i0 += LANES) {
+            size_t n = MIN(dim - i0, (size_t)LANES);
+            read(row, v, p * dim + i0, n);
+            for (size_t j = 0; j < n_q; j++) {
+                for (size_t i = 0; p < n_valid[j] && i < n; i++)
+                    o[j * dim + i0 + i] = fma_f32(prob[j * ATTN_TILE + p], row[i], o[j * dim + i0 + i]);
+            }
+        }
+    }
+}
+
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, read_f16);
+}
+
+static void attn_values_f32(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, read_f32);
+}
+
+/* ---------------------------------------------------- one-bit matrices: common
+ *
+ * A group of Q1_0 is 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of byte i is
+ * weight 8 i + j, +d if set and -d if not. */
+
+enum { BLOCK_BYTES = 18, TOKENS = 16 /* of one pack */ };
+
+static float block_scale(const uint8_t *block)
+{
+    uint16_t h;
+    memcpy(&h, block, sizeof h);
+    return f16_to_f32(h);
+}
+
+/* ------------------------------------------------------------- family "sign"
+ *
+ * Weights become bytes of +-1, once for all tokens. Packed: scales, then int8. */
+
+static size_t sign_bytes(size_t groups, size_t tokens)
+{
+    return tokens * groups * (sizeof(float) + GROUP);
+}
+
+static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    float *scales = packed;
+    int8_t *codes = (int8_t *)(scales + tokens * groups);
+    for (size_t t = 0; t < tokens; t++) {
+        size_t first = t * groups + group0;
+        memcpy(scales + first, scale + first, (group1 - group0) * sizeof *scale);
+        memcpy(codes + first * GROUP, q + first * GROUP, (group1 - group0) * GROUP);
+    }
+}
+
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+{
+    const float *scales = packed;
+    const int8_t *codes = (const int8_t *)(scales + tokens * groups);
+    for (size_t r = row0; r < row1; r++) {
+        float acc[TOKENS] = {0};
+        const uint8_t *block = w + r * groups * BLOCK_BYTES;
+        for (size_t g = 0; g < groups; g++, block += BLOCK_BYTES) {
+            int8_t sign[GROUP];
+            for (size_t i = 0; i < GROUP; i++)
+                sign[i] = block[2 + i / 8] >> i % 8 & 1 ? 1 : -1;
+            float d = block_scale(block);
+            for (size_t t = 0; t < tokens; t++) {
+                int32_t sum = dot_i8(sign, codes + (t * groups + g) * GROUP, GROUP);
+                acc[t] = fma_f32(d * scales[t * groups + g], (float)sum, acc[t]);
+            }
+        }
+        for (size_t t = 0; t < tokens; t++)
+            y[t * y_stride + r] = acc[t];
+    }
+}
+
+static const struct q1_family sign = {"sign", 1, TOKENS, sign_bytes, sign_pack, sign_run};
+
+static const struct q1_family *pick_sign(size_t tokens)
+{
+    (void)tokens;
+    return &sign;
+}
+
+/* --------------------------------------------------------- family "popcount"
+ *
+ * The 128 activations of a group as eight planes of bits, two's complement: with P_b the
+ * number of set bits in plane b AND the weight's bits, the activations under set bits sum
+ * to P_0 + 2 P_1 ... + 64 P_6 - 128 P_7, and twice that less the sum of all is the result. */
+
+struct planes {
+    uint64_t bit[8][2];
+    float scale;
+    int32_t sum; /* of all activations of the group */
+};
+
+static size_t popcount_bytes(size_t groups, size_t tokens) { return tokens * groups * sizeof(struct planes); }
+
+static void popcount_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    for (size_t g = group0; g < group1; g++) {
+        for (size_t t = 0; t < tokens; t++) {
+            struct planes p = {.scale = scale[t * groups + g]};
+            const int8_t *x = q + (t * groups + g) * GROUP;
+            for (size_t i = 0; i < GROUP; i++) {
+                p.sum += x[i];
+                for (size_t b = 0; b < 8; b++)
+                    p.bit[b][i / 64] |= (uint64_t)((uint8_t)x[i] >> b & 1) << i % 64;
+            }
+            ((struct planes *)packed)[g * tokens + t] = p;
+        }
+    }
+}
+
+#define EACH_2_BITS UINT64_C(0x5555555555555555)
+#define EACH_4_BITS UINT64_C(0x3333333333333333)
+#define EACH_BYTE   UINT64_C(0x0f0f0f0f0f0f0f0f)
+#define EACH_16     UINT64_C(0x00ff00ff00ff00ff)
+
+/* Set bits of a and b by nibble, 0..8: the first steps of a population count. */
+static inline uint64_t count_nibbles(uint64_t a, uint64_t b)
+{
+    a -= a >> 1 & EACH_2_BITS;
+    b -= b >> 1 & EACH_2_BITS;
+    return (a & EACH_4_BITS) + (a >> 2 & EACH_4_BITS) + (b & EACH_4_BITS) + (b >> 2 & EACH_4_BITS);
+}
+
+static inline uint64_t count_bytes(const uint64_t plane[2], uint64_t w0, uint64_t w1)
+{
+    uint64_t n = count_nibbles(plane[0] & w0, plane[1] & w1);
+    return (n & EACH_BYTE) + (n >> 4 & EACH_BYTE); /* each 0..16 */
+}
+
+/* Eight population counts would each end in a horizontal sum. Instead the counts by byte
+ * are weighted and added first; a byte holds 16 * (1 + 2 + 4 + 8) = 240. */
+static inline int32_t masked_sum(const uint64_t bit[8][2], uint64_t w0, uint64_t w1)
+{
+    uint64_t low = count_bytes(bit[0], w0, w1) + (count_bytes(bit[1], w0, w1) << 1) +
+                   (count_bytes(bit[2], w0, w1) << 2) + (count_bytes(bit[3], w0, w1) << 3);
+    uint64_t high = UINT64_C(0x8080808080808080) + /* so that no byte borrows: 0..240 again */
+                    count_bytes(bit[4], w0, w1) + (count_bytes(bit[5], w0, w1) << 1) +
+                    (count_bytes(bit[6], w0, w1) << 2) - (count_bytes(bit[7], w0, w1) << 3);
+    low = (low & EACH_16) + (low >> 8 & EACH_16) + (((high & EACH_16) + (high >> 8 & EACH_16)) << 4); /* at most 8160 */
+    return (int32_t)(low * UINT64_C(0x0001000100010001) >> 48) - 16 * 8 * 0x80;
+}
+
+static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+{
+    for (size_t r = row0; r < row1; r++) {
+        float acc[TOKENS] = {0};
+        const uint8_t *block = w + r * groups * BLOCK_BYTES;
+        const struct planes *p = packed;
+        for (size_t g = 0; g < groups; g++, block += BLOCK_BYTES) {
+            uint64_t bits[2];
+            memcpy(bits, block + 2, sizeof bits);
+            float d = block_scale(block);
+            for (size_t t = 0; t < tokens; t++, p++) {
+                int32_t sum = 2 * masked_sum(p->bit, bits[0], bits[1]) - p->sum;
+                acc[t] = fma_f32(d * p->scale, (float)sum, acc[t]);
+            }
+        }
+        for (size_t t = 0; t < tokens; t++)
+            y[t * y_stride + r] = acc[t];
+    }
+}
+
+static const struct q1_family popcount = {"popcount", 1, TOKENS, popcount_bytes, popcount_pack, popcount_run};
+
+static const struct q1_family *pick_popcount(size_t tokens)
+{
+    (void)tokens;
+    return &popcount;
+}
+
+static int q1_auto(size_t tokens)
+{
+    (void)tokens;
+    return 1;
+}
+
+/* ------------------------------------------------------------------- table */
+
+const struct kernels kernels_scalar = {
+    .level = "scalar",
+    .needs = 0,
+    .quantize_i8 = quantize_i8,
+    .dot_f32 = dot_f32,
+    .dot_i8 = dot_i8,
+    .rmsnorm = rmsnorm,
+    .add = add,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .f16_from_f32 = f16_from_f32,
+    .f32_from_f16 = f32_from_f16,
+    .argmax = argmax,
+    .attn_scores_f16 = attn_scores_f16,
+    .attn_scores_f32 = attn_scores_f32,
+    .attn_softmax = attn_softmax,
+    .attn_values_f16 = attn_values_f16,
+    .attn_values_f32 = attn_values_f32,
+    .q1 = {pick_sign, pick_popcount, NULL},
+    .q1_auto = q1_auto,
+};
