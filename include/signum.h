@@ -98,6 +98,7 @@ struct sg_options {
     enum sg_act act;
     enum sg_matmul matmul;
     enum sg_kv_type type_k, type_v;
+    const char *chat_template; /* NULL: recognise the file's; else "qwen3", "qwen3-2507", "bonsai", "chatml" */
     size_t kv_budget;      /* bytes that all sessions together may hold; 0: half of the available memory */
     bool weights_unneeded; /* only metadata, vocabulary and template are wanted (info, tokenize, render) */
     const volatile sig_atomic_t *interrupt; /* polled during sg_eval; may be NULL */

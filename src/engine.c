@@ -8,7 +8,7 @@
 #include "cpu.h"
 #include "fpenv.h"
 
-static enum sg_status open_template(struct sg_engine *e, struct sg_error *err)
+static enum sg_status open_template(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
 {
     const struct gguf_value *v = gguf_find(&e->gguf, "tokenizer.chat_template");
     struct sg_str text = {NULL, 0};
@@ -17,7 +17,16 @@ static enum sg_status open_template(struct sg_engine *e, struct sg_error *err)
         TRY(gguf_get_string(&e->gguf, "tokenizer.chat_template", &text, &found, err));
     e->info.chat_template = text;
     e->chat = chat_recognise(text.data, text.len, &e->info.template_recognised);
-    return SG_OK;
+    if (!o->chat_template)
+        return SG_OK;
+    for (int kind = CHAT_QWEN3; kind <= CHAT_CHATML; kind++) {
+        if (strcmp(chat_template_name((enum chat_template)kind), o->chat_template) == 0) {
+            e->chat = (enum chat_template)kind;
+            e->info.template_recognised = true;
+            return SG_OK;
+        }
+    }
+    return fail(err, SG_USAGE, "there is no chat template \"%s\"", o->chat_template);
 }
 
 static enum sg_status open_kernels(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
@@ -130,7 +139,7 @@ static enum sg_status open_all(struct sg_engine *e, const struct sg_options *o, 
     TRY(gguf_open(&e->gguf, e->path, err));
     TRY(model_open(&e->model, &e->gguf, err));
     TRY(tokenizer_open(&e->tokenizer, &e->gguf, err));
-    TRY(open_template(e, err));
+    TRY(open_template(e, o, err));
     if (!o->weights_unneeded)
         TRY(open_compute(e, o, err));
     fill_info(e);

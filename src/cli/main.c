@@ -1,0 +1,141 @@
+/* signum: finds the command, parses its flags, runs it, returns its exit code. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+const struct command cli_commands[] = {
+    {"run", CMD_RUN, "signum run [-m FILE] [TEXT... | -p TEXT | -f FILE]", "answer one prompt and exit", cmd_run},
+    {"perplexity", CMD_PERPLEXITY, "signum perplexity -m FILE -f TEXT [-c N]", "how well the model predicts a text", cmd_perplexity},
+    {"tokenize", CMD_TOKENIZE, "signum tokenize -m FILE [TEXT... | -f FILE | --ids 1,2,3 | --jsonl]", "text to token ids and back", cmd_tokenize},
+    {"render", CMD_RENDER, "signum render -m FILE --jsonl < CONVERSATIONS", "conversations to prompts", cmd_render},
+    {"logits", CMD_LOGITS, "signum logits -m FILE (--ids 1,2,3 | -p TEXT) [-o OUT]", "raw float32 logits of every position", cmd_logits},
+    {"info", CMD_INFO, "signum info FILE [--json]", "what a model file is and needs", cmd_info},
+    {"check", CMD_CHECK, "signum check FILE", "validate a model file and this CPU's kernels", cmd_check},
+};
+const size_t cli_n_commands = ARRAY_LEN(cli_commands);
+
+static void help(FILE *out)
+{
+    fputs("signum runs 1-bit language models (Bonsai and other Qwen3 GGUF files) on the CPU.\n\nCommands:\n", out);
+    for (size_t i = 0; i < cli_n_commands; i++)
+        fprintf(out, "  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
+    fputs("\n`signum help COMMAND` lists a command's flags. stdout carries only the answer.\n"
+          "Exit codes: 0 ok, 1 failure, 2 usage, 3 bad model, 4 out of memory, 5 batch with\n"
+          "failures, 130 interrupted. Environment: SIGNUM_MODEL, SIGNUM_THREADS, SIGNUM_CTX,\n"
+          "SIGNUM_ISA (highest instruction set to use), NO_COLOR.\n"
+          "\nExamples:\n"
+          "  signum run -m Bonsai-1.7B-Q1_0.gguf \"Why is the sky blue?\"\n"
+          "  git diff | signum run -p \"Write a commit message for this diff:\" -f -\n"
+          "  signum info Bonsai-8B-Q1_0.gguf\n",
+          out);
+}
+
+static void command_help(FILE *out, const struct command *c)
+{
+    fprintf(out, "%s\n%c%s.\n", c->usage, c->summary[0] - 'a' + 'A', c->summary + 1);
+    options_help(out, c->bit);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < cli_n_commands; i++)
+        if (strcmp(cli_commands[i].name, name) == 0)
+            return &cli_commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[32];
+    for (size_t i = 0; i < cli_n_commands; i++)
+        names[i] = cli_commands[i].name;
+    const char *near = options_nearest(name, names, cli_n_commands);
+    char shown[ESCAPED_MAX];
+    cli_error("there is no command \"%s\"%s%s%s `signum help` lists them", escaped(shown, name, strlen(name)),
+              near ? "; did you mean " : ";", near ? near : "", near ? "?" : "");
+    return SG_USAGE;
+}
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    if (cli_interrupted)
+        _exit(SG_INTERRUPTED); /* the second time: at once */
+    cli_interrupted = 1;
+}
+
+/* The mapped model shrank or its disk failed. Nothing can be saved but the manners. */
+static void on_bus_error(int signal)
+{
+    static const char text[] = "signum: the model file changed or could not be read while in use\n";
+    (void)signal;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(SG_BAD_MODEL);
+    _exit(SG_BAD_MODEL);
+}
+
+static void handle(int number, void (*handler)(int))
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    sigaction(number, &action, NULL);
+}
+
+/* A closed standard stream would be reused by the first file that is opened. */
+static void open_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+            _exit(SG_FAIL);
+}
+
+int main(int argc, char **argv)
+{
+    open_standard_streams();
+    handle(SIGINT, on_interrupt);
+    handle(SIGTERM, on_interrupt);
+    handle(SIGHUP, on_interrupt);
+    handle(SIGBUS, on_bus_error);
+    handle(SIGPIPE, SIG_DFL); /* a reader that went away ends us quietly, even if our parent ignores SIGPIPE */
+
+    const char *name = argc > 1 ? argv[1] : NULL;
+    struct sg_error err;
+    if (!name) {
+        help(stderr);
+        return SG_USAGE;
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+        printf("%s\nlevels: %s\n", sg_version(), sg_isa_available());
+        return cli_flush(stdout, &err) == SG_OK ? SG_OK : cli_fail(&err);
+    }
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        if (argc > 2) {
+            const struct command *c = find_command(argv[2]);
+            if (!c)
+                return unknown_command(argv[2]);
+            command_help(stdout, c);
+        } else {
+            help(stdout);
+        }
+        return cli_flush(stdout, &err) == SG_OK ? SG_OK : cli_fail(&err);
+    }
+    const struct command *c = find_command(name);
+    if (!c)
+        return unknown_command(name);
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            command_help(stdout, c);
+            return cli_flush(stdout, &err) == SG_OK ? SG_OK : cli_fail(&err);
+        }
+    static struct options o; /* large, so not on the stack */
+    if (options_parse(&o, c->bit, argc - 2, argv + 2, &err) != SG_OK) {
+        cli_error("%s (signum help %s)", err.message, c->name);
+        return SG_USAGE;
+    }
+    cli_set_quiet(o.quiet);
+    return c->run(&o);
+}

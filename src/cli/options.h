@@ -1,0 +1,90 @@
+/* options.h: every flag of every command in one table: parsing, help and the names
+ * that /set takes. Layer: cli. */
+#ifndef SIGNUM_OPTIONS_H
+#define SIGNUM_OPTIONS_H
+
+#include <stdio.h>
+
+#include "buf.h"
+#include "error.h"
+#include "signum.h"
+
+enum { /* commands, as bits: which flags a command takes */
+    CMD_RUN = 1 << 0,
+    CMD_CHAT = 1 << 1,
+    CMD_BATCH = 1 << 2,
+    CMD_INFO = 1 << 3,
+    CMD_CHECK = 1 << 4,
+    CMD_PERPLEXITY = 1 << 5,
+    CMD_TOKENIZE = 1 << 6,
+    CMD_RENDER = 1 << 7,
+    CMD_LOGITS = 1 << 8,
+    CMD_BENCH = 1 << 9,
+};
+
+enum { MAX_STRINGS = 256 };
+
+struct strings { /* of a flag that may be repeated */
+    struct sg_str item[MAX_STRINGS];
+    size_t n;
+};
+
+struct options {
+    unsigned command;
+    /* model and machine */
+    const char *model;
+    const char *isa; /* SIGNUM_ISA */
+    int64_t n_ctx;   /* 0: the model's, as far as memory allows */
+    int64_t n_threads;
+    enum sg_act act;
+    enum sg_matmul matmul;
+    enum sg_kv_type type_k, type_v;
+    const char *chat_template;
+    /* input */
+    const char *prompt, *prompt_file, *system, *system_file;
+    char **words; /* what is no flag */
+    int n_words;
+    bool raw, parse_special;
+    /* answer */
+    int64_t n_predict;
+    struct strings stop;
+    enum sg_think think;
+    int64_t think_budget;
+    bool hide_think, no_loop_guard, ignore_eos, special;
+    /* sampling: what the flags said; see options_sampling */
+    struct sg_sampling sampling;
+    int64_t seed; /* -1: random */
+    struct strings dry_breakers;
+    struct sg_logit_bias biases[MAX_STRINGS];
+    size_t n_biases;
+    /* output */
+    const char *output;
+    bool json, jsonl, verbose, quiet, force_raw_output;
+    /* tokenize, logits */
+    const char *ids;
+
+    bool given[128]; /* by index in the table of options.c */
+};
+
+/* Parses argv[0..argc) (after the command's name). SG_USAGE with a sentence. */
+enum sg_status options_parse(struct options *o, unsigned command, int argc, char **argv, struct sg_error *err);
+
+/* Sets one option by a name such as "temp" or "--temp" (flags without a value take
+ * on/off here). A wrong name's sentence suggests the nearest. */
+enum sg_status options_set(struct options *o, const char *name, const char *value, struct sg_error *err);
+
+/* Appends "name value" lines of all options that a command takes (for /show). */
+void options_show(const struct options *o, struct buf *out);
+
+/* What is in effect: the model's defaults with the given flags on top, and the seed (a
+ * random one is drawn when it is -1 and stored in o->seed as well). Returns where the
+ * defaults came from. */
+const char *options_sampling(struct options *o, const struct sg_engine *engine, struct sg_sampling *out);
+
+/* Prints the flags of a command, grouped. */
+void options_help(FILE *out, unsigned command);
+
+/* The nearest name by edit distance among n, or NULL when none is near. */
+const char *options_nearest(const char *name, const char *const *names, size_t n);
+
+#endif
