@@ -1,0 +1,268 @@
+/* signum run: one prompt, one answer on stdout, an honest exit code. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "json.h"
+
+struct run {
+    struct options *o;
+    struct sg_engine *engine;
+    struct sg_session *session;
+    struct sg_reply *reply;
+    struct sg_sampling sampling;
+    const char *sampling_source;
+    struct buf prompt, system, answer, thinking; /* answer and thinking only for --json */
+    int32_t *ids;
+    size_t n_ids, n_ctx;
+    FILE *out;
+    char last;           /* last answer byte written */
+    bool thinking_shown, wrote;
+    int64_t prompt_us, answer_us;
+};
+
+static enum sg_status make_prompt(struct run *r, struct sg_error *err)
+{
+    const struct options *o = r->o;
+    bool has_system;
+    TRY(cli_prompt(o, &r->prompt, err));
+    TRY(cli_system(o, &r->system, &has_system, err));
+    if (o->raw) {
+        if (has_system)
+            return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no system prompt");
+        if (o->think == SG_THINK_ON)
+            return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no --think");
+        TRY(sg_tokenize(r->engine, r->prompt.data ? r->prompt.data : "", r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids, &r->n_ids, err));
+        if (r->n_ids == 0)
+            return fail(err, SG_USAGE, "the prompt is empty");
+        return SG_OK;
+    }
+    if (o->parse_special)
+        return fail(err, SG_USAGE, "--parse-special is for raw prompts: add --raw");
+    struct sg_message messages[2] = {
+        {.role = {"system", 6}, .content = {r->system.data, r->system.len}},
+        {.role = {"user", 4}, .content = {r->prompt.data ? r->prompt.data : "", r->prompt.len}},
+    };
+    struct sg_conversation c = {.messages = messages + !has_system, .n_messages = 1 + (size_t)has_system, .think = o->think, .add_generation_prompt = true};
+    if (!sg_info(r->engine)->template_recognised)
+        cli_note("the file's chat template is not one that signum knows; using ChatML");
+    return sg_render(r->engine, &c, NULL, NULL, &r->ids, &r->n_ids, err);
+}
+
+/* Shows one step. Thinking goes to stderr, dimmed, and only to a terminal. */
+static void show(struct run *r, const struct sg_step *step)
+{
+    if (r->o->json) {
+        buf_append(&r->answer, step->text.data, step->text.len);
+        buf_append(&r->thinking, step->thinking.data, step->thinking.len);
+        return;
+    }
+    bool tty = isatty(STDERR_FILENO);
+    if (step->thinking.len && tty && !r->o->hide_think && !r->o->quiet) {
+        bool colour = !getenv("NO_COLOR");
+        if (colour)
+            fputs("\033[2m", stderr);
+        cli_write(stderr, step->thinking.data, step->thinking.len);
+        if (colour)
+            fputs("\033[0m", stderr);
+        r->thinking_shown = true;
+    }
+    if (step->text.len) {
+        if (r->thinking_shown)
+            fputs("\n\n", stderr);
+        r->thinking_shown = false;
+        cli_write(r->out, step->text.data, step->text.len);
+        fflush(r->out);
+        r->last = step->text.data[step->text.len - 1];
+        r->wrote = true;
+    }
+}
+
+static enum sg_status generate(struct run *r, struct sg_error *err)
+{
+    int64_t start = cli_microseconds();
+    TRY(sg_session_open(&r->session, r->engine, r->n_ctx, err));
+    TRY(cli_prefill(r->engine, r->session, r->ids, r->n_ids, true, err));
+    r->prompt_us = cli_microseconds() - start;
+    start = cli_microseconds();
+    struct sg_step step;
+    for (;;) {
+        TRY(sg_reply_next(r->reply, sg_logits(r->session), &step, err));
+        show(r, &step);
+        if (step.finish != SG_FINISH_NONE)
+            break;
+        if (sg_length(r->session) == sg_capacity(r->session)) {
+            sg_reply_end(r->reply, SG_FINISH_LENGTH, &step);
+            show(r, &step);
+            break;
+        }
+        struct sg_feed feed = {.session = r->session, .ids = &step.id, .n = 1, .n_logits = 1};
+        enum sg_status status = sg_eval(r->engine, &feed, 1, err);
+        if (status == SG_INTERRUPTED) { /* what was held back still belongs to the answer */
+            sg_reply_end(r->reply, SG_FINISH_LENGTH, &step);
+            show(r, &step);
+        }
+        TRY(status);
+        if (ferror(r->out))
+            break; /* full disk: no use going on */
+    }
+    r->answer_us = cli_microseconds() - start;
+    return SG_OK;
+}
+
+static double per_second(size_t n, int64_t us) { return us > 0 ? 1e6 * (double)n / (double)us : 0; }
+
+static void put_number(struct buf *b, const char *key, double value)
+{
+    buf_printf(b, ",\"%s\":", key);
+    json_put_double(b, value);
+}
+
+/* A float as people typed it: 0.85, not 0.85000002384185791. */
+static void put_float(struct buf *b, const char *key, float value)
+{
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    put_number(b, key, strtod(text, NULL));
+}
+
+static void put_settings(struct buf *b, const struct run *r)
+{
+    const struct sg_sampling *s = &r->sampling;
+    buf_printf(b, "\"settings\":{\"seed\":%llu", (unsigned long long)s->seed);
+    buf_puts(b, ",\"defaults\":");
+    json_put_string(b, r->sampling_source, strlen(r->sampling_source));
+    put_float(b, "temperature", s->temperature);
+    buf_printf(b, ",\"top_k\":%d", s->top_k);
+    put_float(b, "top_p", s->top_p);
+    put_float(b, "min_p", s->min_p);
+    put_float(b, "typical_p", s->typical_p);
+    put_float(b, "top_n_sigma", s->top_n_sigma);
+    put_float(b, "xtc_probability", s->xtc_probability);
+    put_float(b, "xtc_threshold", s->xtc_threshold);
+    put_float(b, "dynatemp_range", s->dynatemp_range);
+    buf_printf(b, ",\"repeat_last_n\":%d", s->penalty_last_n);
+    put_float(b, "repeat_penalty", s->repeat_penalty);
+    put_float(b, "presence_penalty", s->presence_penalty);
+    put_float(b, "frequency_penalty", s->frequency_penalty);
+    put_float(b, "dry_multiplier", s->dry_multiplier);
+    buf_printf(b, ",\"mirostat\":%d", s->mirostat);
+    buf_printf(b, ",\"n_predict\":%lld,\"n_ctx\":%zu", (long long)r->o->n_predict, r->n_ctx);
+    buf_printf(b, ",\"act\":\"%s\",\"raw\":%s", r->o->act == SG_ACT_F32 ? "f32" : "int8", r->o->raw ? "true" : "false");
+    const struct sg_info *i = sg_info(r->engine);
+    buf_printf(b, ",\"threads\":%d,\"kernels\":\"%s\"}", i->n_threads, i->kernels);
+}
+
+static enum sg_status print_json(struct run *r, struct sg_error *err)
+{
+    struct sg_reply_counts c;
+    sg_reply_counts(r->reply, &c);
+    const struct sg_info *i = sg_info(r->engine);
+    struct buf b = {0};
+    buf_puts(&b, "{\"text\":");
+    json_put_string(&b, r->answer.data ? r->answer.data : "", r->answer.len);
+    if (c.thinking_tokens) {
+        buf_puts(&b, ",\"reasoning\":");
+        json_put_string(&b, r->thinking.data ? r->thinking.data : "", r->thinking.len);
+    }
+    buf_printf(&b, ",\"finish_reason\":\"%s\"", sg_finish_name(c.finish));
+    if (c.length_in_thinking)
+        buf_puts(&b, ",\"length_in\":\"thinking\"");
+    if (c.stop.len) {
+        buf_puts(&b, ",\"stop\":");
+        json_put_string(&b, c.stop.data, c.stop.len);
+    }
+    buf_puts(&b, ",\"model\":");
+    json_put_string(&b, i->name.data, i->name.len);
+    buf_printf(&b, ",\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"reasoning_tokens\":%zu,\"total_tokens\":%zu}",
+               r->n_ids, c.answer_tokens + c.thinking_tokens, c.thinking_tokens, r->n_ids + c.answer_tokens + c.thinking_tokens);
+    buf_puts(&b, ",\"timings\":{\"prompt_ms\":");
+    json_put_double(&b, (double)r->prompt_us / 1000);
+    put_number(&b, "prompt_per_second", per_second(r->n_ids, r->prompt_us));
+    put_number(&b, "predicted_ms", (double)r->answer_us / 1000);
+    put_number(&b, "predicted_per_second", per_second(c.answer_tokens + c.thinking_tokens, r->answer_us));
+    buf_puts(&b, "},");
+    put_settings(&b, r);
+    buf_puts(&b, "}\n");
+    enum sg_status status = b.failed || r->answer.failed ? fail_memory(err, b.len, "the result") : SG_OK;
+    if (status == SG_OK)
+        fwrite(b.data, 1, b.len, r->out);
+    buf_free(&b);
+    return status;
+}
+
+static void print_timings(const struct run *r)
+{
+    struct sg_reply_counts c;
+    sg_reply_counts(r->reply, &c);
+    size_t n = c.answer_tokens + c.thinking_tokens;
+    cli_note("prompt %zu tokens, %.1f ms, %.1f tok/s; answer %zu tokens, %.1f ms, %.2f tok/s; finish: %s; seed %llu; sampling from %s",
+             r->n_ids, (double)r->prompt_us / 1000, per_second(r->n_ids, r->prompt_us), n, (double)r->answer_us / 1000,
+             per_second(n, r->answer_us), sg_finish_name(c.finish), (unsigned long long)r->sampling.seed, r->sampling_source);
+}
+
+static enum sg_status run(struct run *r, struct sg_error *err)
+{
+    struct options *o = r->o;
+    TRY(cli_open(&r->engine, o, false, err));
+    TRY(make_prompt(r, err));
+    TRY(cli_context(r->engine, o, r->n_ids, &r->n_ctx, err));
+    r->sampling_source = options_sampling(o, r->engine, &r->sampling);
+    struct sg_reply_options reply = {
+        .sampling = r->sampling,
+        .n_predict = o->n_predict,
+        .think_budget = o->think_budget,
+        .stop = o->stop.item,
+        .n_stop = o->stop.n,
+        .ignore_eos = o->ignore_eos,
+        .loop_guard = !o->no_loop_guard,
+        .special = o->special,
+    };
+    TRY(sg_reply_open(&r->reply, r->engine, &reply, r->ids, r->n_ids, err));
+    enum sg_status status = generate(r, err);
+    if (r->thinking_shown)
+        fputc('\n', stderr);
+    if (status == SG_OK && o->json)
+        TRY(print_json(r, err));
+    else if (!o->json && (status == SG_OK || r->wrote) && r->last != '\n')
+        fputc('\n', r->out);
+    if (cli_flush(r->out, err) != SG_OK)
+        return SG_FAIL;
+    if (status == SG_OK && o->verbose)
+        print_timings(r);
+    return status;
+}
+
+int cmd_run(struct options *o)
+{
+    struct run r = {.o = o, .out = stdout};
+    struct sg_error err;
+    enum sg_status status = SG_OK;
+    if (o->output) {
+        r.out = fopen(o->output, "wb");
+        char shown[ESCAPED_MAX];
+        if (!r.out)
+            status = fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, o->output, strlen(o->output)), strerror(errno));
+    }
+    if (status == SG_OK)
+        status = run(&r, &err);
+    if (status != SG_OK)
+        cli_fail(&err);
+    sg_reply_close(r.reply);
+    sg_session_close(r.session);
+    sg_close(r.engine);
+    free(r.ids);
+    buf_free(&r.prompt);
+    buf_free(&r.system);
+    buf_free(&r.answer);
+    buf_free(&r.thinking);
+    if (r.out && r.out != stdout)
+        fclose(r.out);
+    return status;
+}
