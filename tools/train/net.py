@@ -49,7 +49,11 @@ class Net:
         self.net = C.c_void_p(self.lib.net_new(C.byref(self.shape), cap, max_pos))
         self.count = self.lib.net_count(self.net)
 
-    def tensors(self, d=None):
+    def exact(self, on):
+        """fp32 products, or (where the CPU has it) bf16: for training."""
+        self.lib.net_exact(int(on))
+
+    def tensors(self):
         """Yields (GGUF name, offset, shape as [out, in] or [n], is a matrix) in the order of the flat array."""
         s, at = self.shape, 0
         dq, dkv = s.heads * HEAD_DIM, s.kv * HEAD_DIM

@@ -73,6 +73,7 @@ def main():
     if args.resume:
         config, first, latent, mom, var = checkpoint.load(path)
     net = Net(cap=args.tokens, **config)
+    net.exact(False)
     if not args.resume:
         latent = net.initial(args.seed)
         mom, var = np.zeros(net.count, np.float32), np.zeros(net.count, np.float32)
