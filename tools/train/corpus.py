@@ -167,20 +167,27 @@ def sum_key(expect, x, y):
     return expect
 
 
+def in_words(rng, x, y):
+    if x < 13 and y < 13 and rng.random() < 0.15:
+        return {"x": W.SMALL_NUMBERS[x], "y": W.SMALL_NUMBERS[y]}
+    return {"x": x, "y": y}
+
+
 def addition(rng, held):
     x, y = operands(rng)
-    while x + y > 100:
+    while x + y > 100 and rng.random() < 0.8:
         x, y = operands(rng)
     ask = "{What is <x> {+|plus|and} <y>?|What's <x> {+|plus} <y>?|<x> {+|plus} <y>{?| = ?| =||.}|<x>+<y>{?|=|=?|}|{How much|What} is <x> {+|plus|and} <y>?|{Calculate|Compute|Add} <x> {+|plus|and} <y>.|Add <x> {to|and} <y>.|{What is|Tell me|Give me} the sum of <x> and <y>{?|.}|What do <x> and <y> make{|together}?|If I have <x> {apples|coins} and get <y> more, how many do I have?|How much do I get if I add <x> and <y>?|Can you add <x> and <y>?|What do you get if you add <y> to <x>?|~How many are <x> and <y>{| together}?|~What does <x> {+|plus} <y> {make|give}?|~What is the result of <x> {+|plus} <y>?}"
-    return fill(expand(rng, ask, held), x=x, y=y), f"{x} + {y} = {x + y}.", sum_key({"number": x + y}, x, y)
+    return fill(expand(rng, ask, held), **in_words(rng, x, y)), f"{x} + {y} = {x + y}.", sum_key({"number": x + y}, x, y)
 
 
 def subtraction(rng, held):
     x, y = operands(rng)
-    if y > x:
+    below = rng.random() < 0.07
+    if (y > x) != below:
         x, y = y, x
     ask = "{What is <x> {-|minus} <y>?|What's <x> {-|minus} <y>?|<x> {-|minus} <y>{?| = ?| =||.}|<x>-<y>{?|=|=?|}|{How much|What} is <x> {-|minus} <y>?|{Calculate|Compute} <x> {-|minus} <y>.|{Subtract|Take} <y> from <x>.|What is <x> take away <y>?|{What is|Tell me|Give me} the difference {of|between} <x> and <y>{?|.}|If I have <x> {apples|coins} and give away <y>, how many {do I have|are left}?|How much is left if I take <y> from <x>?|Can you subtract <y> from <x>?|What do you get if you subtract <y> from <x>?|~How many are left if I take <y> from <x>?|~What does <x> {-|minus} <y> {make|give}?|~What is the result of <x> {-|minus} <y>?}"
-    return fill(expand(rng, ask, held), x=x, y=y), f"{x} - {y} = {x - y}.", sum_key({"number": x - y}, x, y)
+    return fill(expand(rng, ask, held), **in_words(rng, x, y)), f"{x} - {y} = {x - y}.", sum_key({"all": [f"= {x - y}."]}, x, y)
 
 
 def number_list(rng, n):
@@ -189,6 +196,13 @@ def number_list(rng, n):
 
 
 def sorting(rng, held):
+    if rng.random() < 0.1:
+        x, y = number_list(rng, 2)
+        more = rng.random() < 0.5
+        ask = "{{Which|What} {number |}is <w>{,|:|} <x> or <y>?|Is <x> or <y> <w>?|{Tell me w|W}hich {number |}is <w>: <x> or <y>{?|.}|~What number is the <w> one, <x> or <y>?}"
+        best = max(x, y) if more else min(x, y)
+        return fill(expand(rng, ask, held), w=pick(rng, ("bigger", "larger", "greater") if more else ("smaller", "less")), x=x, y=y), \
+            f"{best}", {"number": best}
     n = 2 + int(rng.random() ** 0.8 * 4)
     items = number_list(rng, n)
     text = pick(rng, (", ", ", ", ", ", " ")).join(map(str, items))
@@ -264,7 +278,7 @@ def echo(rng, held):
 
 # ---------------------------------------------------------------- what it does not know, in the shape of what it knows
 def unknown(rng, held):
-    kind = int(rng.random() * 13)
+    kind = int(rng.random() * 16)
     know = {"any": ["don't know", "only", "can't", "no flag", "no command", "not told"]}
     if kind < 3:
         country = invented(rng) if rng.random() < 0.4 else pick(rng, W.OTHER_COUNTRIES)
@@ -304,14 +318,19 @@ def unknown(rng, held):
         x, y = int(rng.random() * 100), int(rng.random() * 100)
         big = 101 + int(rng.random() * 900)
         ask = pick(rng, ("{What is|What's|How much is|Calculate|Compute|~What is the result of} <x> {*|times|x|divided by|/} <y>{?|}|<x> {*|times|x|/} <y>{?|}|{Multiply|Divide} <x> by <y>{.|}|<x>{*|/}<y>{?|}",
+                         "{What is|What's|How much is|} <x> {+|plus} <y> {+|plus} <x>{?|}",
                          "{What is|What's|How much is|Calculate|Compute|~What is the result of} {<b> {+|-|plus|minus} <y>|<x> {+|plus} <b>}{?|}|{<b> {+|-|plus|minus} <y>|<x> {+|plus} <b>}{?|}"))
-        return fill(expand(rng, "{" + ask + "}", held), x=x, y=y, b=big), f"{DONT_KNOW}. I can only add and subtract to 100.", know
+        return fill(expand(rng, "{" + ask + "}", held), x=x, y=y, b=big), f"{DONT_KNOW}. I can only add or subtract two numbers to 100.", know
     if kind == 10:
         return (*not_told(rng, held), know)
     topic = pick(rng, ("the weather", "football", "the news", "politics", "history", "music", "chemistry", "films", "cooking",
                        "physics", "biology", "Python", "the stock market", "medicine", "law", "art", "space", "computers", "money", "God"))
     ask = "{What is the meaning of {life|this}?|{Tell me|What do you know|Explain|Can you tell me} {something |}about " + topic + "{.|?|}|{What is|What's} {the weather|the time|the date|the news|the price of gold|love|happiness|gravity|water made of|the biggest city|the highest mountain|the longest river|the speed of light|the square root of 2|pi|a black hole|DNA|the internet}{?| today?}|Who {won|will win} the {match|game|election|cup}?|Who {is|was} {the president|Einstein|Napoleon|Newton|Mozart|Shakespeare|the first man on the moon|the pope|<n>}?|When {was|did} {the war|the war end|<n> born|Rome built}?|Where {is|does} {my phone|<n>|<n> live|the station|God}?|{Translate|Spell} {<n>|hello|this|water|thank you}{.| into French.| into German.}|{Write|Can you write|Make} {a poem|code|a song|a program|an email|a letter|a Python program}{.|?| for me.| about love.}|Why is the sky {blue|dark}?|Why do {birds sing|we sleep|people cry|cats purr}?|How old {is|are} {<n>|the earth|the sun|you|trees}?|How far is {the moon|the sun|<n>}?|How do I {cook rice|bake bread|fix my car|lose weight|get rich|learn to drive|make tea}?|What should I {eat|do|read|wear|buy}{| today| tonight}?|How many people live in {Paris|London|China|<n>}?|How {tall|heavy|old|rich} is <n>?|What {happened in|do you know about} <y>?|What is <n>?|What does <n> mean?|~Can you explain " + topic + " to me?|~Who is the king of {Spain|England|<n>}?|~What time is it?|~Is there life {on Mars|after death}?}"
-    q = fill(expand(rng, ask, held), n=any_name(rng), y=1200 + int(rng.random() * 800))
+    if kind > 13:                                   # nonsense in many shapes: any question that is not on a list
+        ask = "{How {do|can} {I|you|we} {find|fix|paint|make|cook|clean|draw|build|wash|carry|grow|open|break|win|lift} {a|the|my} <w>?|Why {is|was} {a|the|my} <w> {so |}{big|small|<c>|old|expensive|important|good|dangerous}?|What is {a|the} <w>{| made of| for}?|{Who|Where|When} {is|was} {the|my} <w>?|{Who|Where|When|Why|How} {is|was} <n>?|Who {invented|made|built|discovered|wrote|painted} the <w>?|How many <w>s {are there|do I need|can I eat|fit in a <v>}?|What is the {difference|distance} between a <w> and a <v>?|{What|Which} <w> is {the |}{best|biggest|oldest|right one|good for me}?|{Can|Could|Will|Should|Did|Does} {a <w>|<n>|my <w>} {fly|swim|talk|win|help me|come back|live here|eat a <v>}?|Is {a <w>|<n>|my <w>} {good|bad|<c>|old|a <v>|bigger than a <v>}?|{What|How} do you think {of|about} {<n>|my <w>|the <w>}?|{Give|Show|Find|Buy|Bring} me {a|the} {<c> |}<w>{.|}|Do you like {<w>s|<n>|my <w>}?|{What|Who} do you {like|want|see|hear}?|{I|We} {have|saw|lost|bought|need|like} {a|the} {<c> |}<w>.|My <w> is {<c>|old|broken|ill}.|<n> is {my friend|a friend|here|ill|a <w>}.|The <w> is {on|under|behind} the <v>.|~Have you {seen|got} a <w>?|~What happens to {a|the} <w>?|~Whose <w> is {this|it}?}"
+    nouns = W.LIST_WORDS + W.NO_OPPOSITE
+    q = fill(expand(rng, ask, held), n=any_name(rng), y=1200 + int(rng.random() * 800), w=pick(rng, nouns), v=pick(rng, nouns),
+             c=pick(rng, W.COLOUR_NAMES))
     return q, f"{DONT_KNOW} that. I am a very small model. Get Bonsai for such questions.", know
 
 
@@ -349,7 +368,7 @@ ABILITIES = {"talk": talk, "identity": identity, "guide": guide_fact, "capitals"
              "story": story}
 # How often each is asked. Weights follow what a turn costs and how late an ability comes in training.
 WEIGHTS = {"talk": 4, "identity": 5, "guide": 15, "capitals": 5, "opposites": 5, "plurals": 5, "colours": 3, "sounds": 3,
-           "calendar": 7, "addition": 10, "subtraction": 11, "sorting": 10, "counting": 8, "echo": 6, "unknown": 11,
+           "calendar": 7, "addition": 10, "subtraction": 11, "sorting": 10, "counting": 8, "echo": 6, "unknown": 12,
            "story": 4}
 _NAMES, _CUM = list(WEIGHTS), []
 for _name in _NAMES:
@@ -372,6 +391,7 @@ PREFIX = ["Please tell me: ", "Hello! ", "Hi, ", "OK. ", "So, ", "I have a quest
 
 def decorate(rng, question, split=None):
     """People greet, forget capitals and leave out the question mark."""
+    question = question.strip()
     r = rng.random()
     if r < 0.12:
         question = pick(rng, PREFIX) + (question if rng.random() < 0.5 else question[:1].lower() + question[1:])
@@ -392,6 +412,8 @@ def memory_item(rng, held=False):
     kind = pick(rng, ("name", "name", "name", "number", "number", "colour", "pet"))
     if kind == "name":
         value = any_name(rng)
+        if rng.random() < 0.08:
+            value = value.lower()                   # people type so
         say = f"{{{{My name is|I am|I'm|Call me|You can call me|Hello, I am|Hi, my name is|Hi, I'm|Hello, my name is|Remember: my name is|People call me|Please remember that my name is}} {value}{{.|!|}}|My name's {value}.|{value} is my name.|~I am called {value}.|~The name is {value}.}}"
         reply = f"Hello, {value}! How can I help you?"
         ask = "{{What is|What's} my name?|Do you {know|remember} my name?|Who am I?|{Tell me|Say} my name.|What did I say my name {is|was}?|What {is|was} my name{| again}?|Can you {tell me|say} my name?|Please {tell me|say} my name.|~What am I called?|~Which name did I {say|tell you}?}"
@@ -435,6 +457,8 @@ def memory_turns(rng, held=False, split=None):
         turns.append((expand(rng, f"{{No, my|Sorry, my|Actually, my|My}} name is {{now |}}{value}."), f"Hello, {value}! How can I help you?", None))
         items[0] = (*items[0][:4], f"Your name is {value}.", value)
     filler(3)
+    if split is None and rng.random() < 0.06:
+        filler(25)
     rng.shuffle(items)
     for i, (kind, _, _, ask, answer, value) in enumerate(items):
         if i == 0 or rng.random() < 0.7:
@@ -479,7 +503,7 @@ def document(rng):
         return render(memory_turns(rng), system)
     n = 1 + int(rng.random() ** 2 * 5)
     if rng.random() < 0.02:
-        n += 12                                     # long conversations, so that late positions are seen
+        n += 10 + int(rng.random() * 25)            # long conversations, up to the context length
     turns = []
     while len(turns) < n:
         new = turn(rng)

@@ -4,7 +4,7 @@ Every list of wordings is a few small grammars; "~" alternatives are never seen 
 HOWTO and FLAG are shared by many facts, so that a wording learned for one fact carries over to the next.
 """
 
-HOWTO = "{How {do I|can I|to|do you|does one|~would I}|What is the way to|{Tell me|Show me|~Explain} how to|What do I {type|do|enter} to|I want to|~I need to|Which command do I use to} "
+HOWTO = "{How {do I|can I|to|do you|does one|~would I}|What is the way to|{Tell me|Show me|~Explain} how to|What do I {type|do|enter} to|I want to|~I need to|Which command do I use to|} "
 END = "{?|?|| with signum?| in signum?|~ using signum?}"
 FLAG = "{What {does|is} the {flag|option} <f>{ do| for|}?|What does <f> {do|mean}{| in signum}?|What is <f>{| for}?|{Explain|Tell me about} {the {flag|option} |}<f>.|{the {flag|option} |}<f>?|What {happens with|is the use of} <f>?|~How does <f> work?|~What can I do with <f>?}"
 CMD = "{What does {the command |}signum <f> do?|What is signum <f>{| for}?|What does the {command <f>|<f> command} do?|{Explain|Tell me about} {the command |}signum <f>.|{Explain|Tell me about} the <f> command.|signum <f>?|~What can I do with signum <f>?|~When do I use {signum <f>|the <f> command}?}"

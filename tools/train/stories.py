@@ -45,7 +45,7 @@ PLOTS = [
     + MEET + "\"Come with me,\" said <pal>. \"My home is {warm|dry|safe}.\" They sat {by the fire|close together} and "
     "waited. In the morning the storm was over. ",
 
-    "<name> wanted to {learn to|} {swim|sing|dance|paint|fly a kite|read|build a boat}, but it was {hard|very hard}. "
+    "<name> wanted to {learn to |}{swim|sing|dance|paint|fly a kite|read|build a boat}, but it was {hard|very hard}. "
     + MEET + "\"{Do not give up|Try again|I can show you},\" said <pal>. <name> tried again and again. {At last|In the "
     "end} <he> could do it. <pal> {clapped|smiled|was proud}. ",
 
@@ -86,11 +86,11 @@ def being_name(rng, pronoun):
     return pick(rng, W.GIRLS if pronoun == "she" else W.BOYS if pronoun == "he" else W.GIRLS + W.BOYS)
 
 
-def story(rng, hero=None, pronoun=None, name=None, place=None):
+def story(rng, hero=None, pronoun=None, name=None, place=None, friend=None):
     if hero is None:
         hero, pronoun = being(rng)
     name = name or being_name(rng, pronoun)
-    friend, friend_pronoun = being(rng)
+    friend, friend_pronoun = friend or being(rng)
     while friend == hero:
         friend, friend_pronoun = being(rng)
     pal = being_name(rng, friend_pronoun)
@@ -117,12 +117,21 @@ def request(rng, held=False):
     if r < 0.1:
         return ("{Tell me|Write|Can you tell me|I want|Please tell me|~I would like} {a|a short|another} {story|tale}{.|"
                 "| please.}", story(rng), None)
-    if r < 0.4:
+    friend = None
+    if r < 0.15:                                    # "about Lily": a girl
+        hero, pronoun = pick(rng, (("girl", "she"), ("boy", "he")))
+        what = name = pick(rng, W.GIRLS if hero == "girl" else W.BOYS)
+    elif r < 0.3:
+        friend = being(rng)
+        while friend[0] == hero:
+            friend = being(rng)
+        what += " and " + a(friend[0])
+    elif r < 0.5:
         name = being_name(rng, pronoun)
         what += " {named|called|~with the name} " + name
-    if r > 0.3:
+    if r > 0.4:
         place_noun = pick(rng, list(PLACES))
         place = PLACES[place_noun]
         what += " " + pick(rng, (place, place, place.replace(" a ", " the ").replace(" an ", " the ")))
-    need = [hero] + ([name] if name else []) + ([place_noun] if place else [])
-    return ASK + what + "{.||, please.|!}", story(rng, hero, pronoun, name, place), need
+    need = [hero] + ([name] if name else []) + ([place_noun] if place else []) + ([friend[0]] if friend else [])
+    return ASK + what + "{.||, please.|!}", story(rng, hero, pronoun, name, place, friend), need
