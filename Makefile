@@ -51,7 +51,7 @@ CLI_OBJ  := $(call obj,$(CLI_SRC))
 TEST_OBJ := $(call obj,$(TEST_SRC))
 TOOLS    := $(patsubst tools/%.c,$B/tools/%,$(wildcard tools/*.c))
 
-.PHONY: all test check-all tools bench eval install clean help format lint fuzz isa-check
+.PHONY: all test check-all tools bench eval install clean help format lint fuzz replay isa-check
 .SUFFIXES:
 
 all: signum libsignum.a ## build ./signum and ./libsignum.a
@@ -86,6 +86,24 @@ libsignum.a: $B/libsignum.a
 
 test: $B/signum $B/signum-tests $(TOOLS) ## build and pass all tests
 	@sh tests/run.sh $B $(TESTS)
+
+# libFuzzer comes with clang. Without it: `make replay`, then $B/fuzz/fuzz_gguf [-n ROUNDS] FILE...
+FUZZ         := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC     := $(addprefix src/,buf.c error.c file.c gguf.c json.c model.c quant.c utf8.c) $(wildcard src/tokenizer*.c src/unicode*.c)
+FUZZ_SECONDS ?= 30
+
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(FUZZ_SRC)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lm
+
+$B/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $B/libsignum.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+
+replay: $(FUZZ:%=$B/fuzz/%) ## build the fuzz targets without libFuzzer
+
+fuzz: $(FUZZ:%=build/fuzz/%) $B/tools/bad_files ## fuzz each target for FUZZ_SECONDS
+	@sh tests/fuzz/run.sh build/fuzz $B/tools/bad_files $(FUZZ_SECONDS)
 
 clean: ## remove everything that was built
 	rm -rf build signum libsignum.a
