@@ -52,7 +52,6 @@ static enum sg_status open_compute(struct sg_engine *e, const struct sg_options 
     TRY(open_kernels(e, o, err));
     TRY(pool_open(&e->pool, o->n_threads > 0 ? o->n_threads : cpu_default_threads(), err));
     const struct model *m = &e->model;
-    kv_pool_init(&e->kv, o->type_k, o->type_v, m->n_layers, m->n_kv_heads, m->head_dim, kv_budget(o));
     e->forward = (struct forward){
         .model = m,
         .kv = &e->kv,
@@ -140,6 +139,8 @@ static enum sg_status open_all(struct sg_engine *e, const struct sg_options *o, 
     TRY(model_open(&e->model, &e->gguf, err));
     TRY(tokenizer_open(&e->tokenizer, &e->gguf, err));
     TRY(open_template(e, o, err));
+    const struct model *m = &e->model;
+    kv_pool_init(&e->kv, o->type_k, o->type_v, m->n_layers, m->n_kv_heads, m->head_dim, kv_budget(o));
     if (!o->weights_unneeded)
         TRY(open_compute(e, o, err));
     fill_info(e);

@@ -155,7 +155,7 @@ int cmd_info(struct options *o)
     struct buf b = {0};
     enum sg_status status = positional_model(o, &err);
     if (status == SG_OK)
-        status = cli_open(&engine, o, true, &err);
+        status = cli_open(&engine, o, false, &err);
     if (status == SG_OK) {
         if (o->json)
             info_json(engine, &b);
