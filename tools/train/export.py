@@ -25,7 +25,7 @@ def metadata(config, tokenizer):
         ("general.type", gguf.STRING, "model"),
         ("general.name", gguf.STRING, NAME),
         ("general.description", gguf.STRING, "A tiny 1-bit demonstration model, trained from scratch on generated text"),
-        ("general.license", gguf.STRING, "cc0-1.0"),
+        ("general.license", gguf.STRING, "mit"),
         ("general.size_label", gguf.STRING, "5.5M"),
         ("general.quantization_version", gguf.U32, 2),
         ("general.file_type", gguf.U32, 40),
