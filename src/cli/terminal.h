@@ -1,0 +1,61 @@
+/* terminal.h: the terminal that a chat runs on: modes, size, waiting for keys, and what
+ * signals do to it. There is one, so its state is the process's. Layer: cli (base).
+ *
+ * Whatever ends or stops the program, the terminal gets back the mode it had: normal exit,
+ * SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, ^Z, and crashes. */
+#ifndef SIGNUM_TERMINAL_H
+#define SIGNUM_TERMINAL_H
+
+#include <signal.h>
+
+#include "base.h"
+
+enum terminal_mode {
+    TERMINAL_NORMAL, /* as we found it */
+    TERMINAL_EDIT,   /* every key is ours, ^C and ^Z too; pasted text comes in brackets */
+    TERMINAL_BUSY,   /* the model writes: keys are kept for later, ^C and ^Z are signals */
+};
+
+/* Installs the signal handlers and says whether keys can be read one by one: stdin and
+ * stdout are a terminal that is not dumb. If not, all modes are as TERMINAL_NORMAL.
+ * *interrupted is set to 1 by SIGINT and by signals that end the program. */
+bool terminal_open(volatile sig_atomic_t *interrupted);
+/* Back to TERMINAL_NORMAL; signals keep their handlers. Safe in a signal handler. */
+void terminal_restore(void);
+
+void terminal_set_mode(enum terminal_mode mode);
+
+/* Columns and rows of stdout's terminal; 80 and 24 when unknown. */
+void terminal_size(size_t *width, size_t *height);
+
+enum terminal_event {
+    TERMINAL_INPUT,       /* bytes were read */
+    TERMINAL_END,         /* end of the input, or it can not be read */
+    TERMINAL_TIMEOUT,
+    TERMINAL_INTERRUPTED, /* SIGINT */
+    TERMINAL_QUIT,        /* terminal_quit_signal() wants us to end */
+    TERMINAL_RESIZED,
+    TERMINAL_CONTINUED,   /* after a stop: what was on the screen may be gone */
+};
+
+/* Waits for stdin, a signal or the end of a time (milliseconds, -1: no limit). */
+enum terminal_event terminal_read(char *bytes, size_t size, size_t *n, int timeout);
+
+/* Whether a key waits to be read. */
+bool terminal_has_input(void);
+
+/* Signals that came since they were last asked for, without waiting. */
+bool terminal_resized(void);
+
+/* The signal that wants the program to end, or 0. */
+int terminal_quit_signal(void);
+/* Ends the process by that signal, so that the parent sees what happened. */
+_Noreturn void terminal_die(int signal);
+
+/* Stops the process as ^Z does and returns when it is continued. */
+void terminal_suspend(void);
+
+/* Writes everything to fd, waiting as long as it takes; false when that is impossible. */
+bool terminal_write(int fd, const char *bytes, size_t n);
+
+#endif
