@@ -89,7 +89,7 @@ test: $B/signum $B/signum-tests $(TOOLS) ## build and pass all tests
 
 # libFuzzer comes with clang. Without it: `make replay`, then $B/fuzz/fuzz_gguf [-n ROUNDS] FILE...
 FUZZ         := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC     := $(addprefix src/,buf.c error.c file.c gguf.c json.c model.c quant.c utf8.c) $(wildcard src/tokenizer*.c src/unicode*.c)
+FUZZ_SRC     := $(addprefix src/,bpe.c buf.c error.c file.c gguf.c json.c model.c pretokenize.c quant.c tokenizer.c unicode.c utf8.c)
 FUZZ_SECONDS ?= 30
 
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(FUZZ_SRC)
