@@ -49,6 +49,7 @@ static size_t kv_budget(const struct sg_options *o)
 
 static enum sg_status open_compute(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
 {
+    file_prefetch(&e->gguf.map);
     TRY(open_kernels(e, o, err));
     TRY(pool_open(&e->pool, o->n_threads > 0 ? o->n_threads : cpu_default_threads(), err));
     const struct model *m = &e->model;
@@ -185,7 +186,7 @@ struct sg_tensor_info sg_tensor(const struct sg_engine *e, size_t index)
     const struct gguf_tensor *t = &e->gguf.tensors[index];
     struct sg_tensor_info i = {
         .name = t->name,
-        .type = quant_traits[t->type].name,
+        .type = gguf_type_name(t),
         .type_id = t->type_id,
         .n_dims = t->n_dims,
         .offset = e->gguf.data_start + t->offset,

@@ -328,17 +328,13 @@ void quant_dequantize(enum quant_type type, float *dst, const uint8_t *src, size
     }
 }
 
-static bool finite_f16(const uint8_t *p) { return (load_u16(p) & 0x7C00) != 0x7C00; }
-
-/* Where the half-precision scales of a block are; -1: it has only one. */
-static void scale_offsets(enum quant_type type, int at[2])
+/* Where the half-precision scales of a block are; the second is the first where there is only one. */
+static void scale_offsets(enum quant_type type, size_t at[2])
 {
     at[0] = 0;
-    at[1] = -1;
-    if (type == QUANT_Q4_1 || type == QUANT_Q4_K || type == QUANT_Q5_K)
-        at[1] = 2;
-    else if (type == QUANT_Q6_K || type == QUANT_TQ1_0 || type == QUANT_TQ2_0)
-        at[0] = (int)quant_traits[type].block_bytes - 2;
+    if (type == QUANT_Q6_K || type == QUANT_TQ1_0 || type == QUANT_TQ2_0)
+        at[0] = quant_traits[type].block_bytes - 2;
+    at[1] = type == QUANT_Q4_1 || type == QUANT_Q4_K || type == QUANT_Q5_K ? 2 : at[0];
 }
 
 size_t quant_find_nonfinite(enum quant_type type, const uint8_t *src, size_t n)
@@ -350,10 +346,27 @@ size_t quant_find_nonfinite(enum quant_type type, const uint8_t *src, size_t n)
                 return i;
         return n;
     }
-    int at[2];
+    size_t at[2];
     scale_offsets(type, at);
     for (size_t i = 0; i < n; i += traits->block, src += traits->block_bytes)
-        if (!finite_f16(src + at[0]) || (at[1] >= 0 && !finite_f16(src + at[1])))
+        if ((load_u16(src + at[0]) & 0x7C00) == 0x7C00 || (load_u16(src + at[1]) & 0x7C00) == 0x7C00)
+            return i;
+    return n;
+}
+
+size_t quant_find_nonzero(enum quant_type type, const uint8_t *src, size_t n)
+{
+    const struct quant_traits *traits = &quant_traits[type];
+    if (type == QUANT_F32) {
+        for (size_t i = 0; i < n; i++)
+            if (load_u16(src + 4 * i) != 0 || (load_u16(src + 4 * i + 2) & 0x7FFF) != 0)
+                return i;
+        return n;
+    }
+    size_t at[2];
+    scale_offsets(type, at);
+    for (size_t i = 0; i < n; i += traits->block, src += traits->block_bytes)
+        if (((load_u16(src + at[0]) | load_u16(src + at[1])) & 0x7FFF) != 0)
             return i;
     return n;
 }

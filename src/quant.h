@@ -42,6 +42,9 @@ void quant_codes(enum quant_type type, int8_t *codes, float *scales, const uint8
  * first bad weight, or n when there is none. */
 size_t quant_find_nonfinite(enum quant_type type, const uint8_t *src, size_t n);
 
+/* Likewise the first weight whose scale (or value) is not 0, or n when all are. */
+size_t quant_find_nonzero(enum quant_type type, const uint8_t *src, size_t n);
+
 /* IEEE binary16, exact; the reverse rounds to nearest even (overflow to infinity). */
 float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f);

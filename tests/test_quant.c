@@ -242,3 +242,26 @@ TEST(quant_find_nonfinite)
     CHECK(quant_find_nonfinite(QUANT_BF16, (const uint8_t *)b, 2) == 2);
     CHECK(quant_find_nonfinite(QUANT_BF16, (const uint8_t *)b, 4) == 2);
 }
+
+TEST(quant_find_nonzero)
+{
+    for (int type = 0; type < QUANT_COUNT; type++) {
+        const struct quant_traits *traits = &quant_traits[type];
+        size_t n = 7 * traits->block, bytes = 7 * traits->block_bytes;
+        uint8_t *src = test_guarded(bytes);
+        memset(src, 0, bytes);
+        CHECKF(quant_find_nonzero((enum quant_type)type, src, n) == n, "%s", traits->name);
+        memset(src, 0x55, bytes); /* every scale is something */
+        CHECKF(quant_find_nonzero((enum quant_type)type, src, n) == 0, "%s", traits->name);
+        size_t block = 1 + test_below(6);
+        memset(src, 0, bytes);
+        memset(src + block * traits->block_bytes, 0x55, traits->block_bytes);
+        CHECKF(quant_find_nonzero((enum quant_type)type, src, n) == block * traits->block, "%s", traits->name);
+    }
+    uint8_t q1[18] = {0x00, 0x80, 0xFF, 0xFF, 0x12}; /* -0 is zero, whatever the signs */
+    CHECK(quant_find_nonzero(QUANT_Q1_0, q1, 128) == 128);
+    static const float f[3] = {0, -0.0f, 1e-45f};
+    CHECK(quant_find_nonzero(QUANT_F32, (const uint8_t *)f, 2) == 2 && quant_find_nonzero(QUANT_F32, (const uint8_t *)f, 3) == 2);
+    uint8_t q4_1[20] = {0, 0, 1, 0}; /* the second scale counts */
+    CHECK(quant_find_nonzero(QUANT_Q4_1, q4_1, 32) == 0);
+}
