@@ -1,0 +1,157 @@
+#!/bin/sh
+# The commands through the program: exit codes, stdout and stderr apart, stdin rules, pipes.
+. tests/cli/lib.sh
+model=tests/golden/models/q1-tied.gguf
+vocab=tests/golden/tokenizer/qwen3.gguf
+unset SIGNUM_MODEL SIGNUM_THREADS SIGNUM_CTX SIGNUM_ISA
+
+same() { # FILE TEXT: the file holds exactly this line
+    [ "$(cat "$1")" = "$2" ] || fail "$1 holds '$(head -c 300 "$1")' instead of '$2'"
+}
+quiet() { [ ! -s "$TMP/err" ] || fail "stderr is not empty: $(cat "$TMP/err")"; }
+one_line() { # the sentence on stderr is one line that begins with signum:
+    [ "$(wc -l <"$TMP/err")" -eq 1 ] || fail "not one line: $(cat "$TMP/err")"
+    grep -q '^signum: ' "$TMP/err" || fail "no signum: in $(cat "$TMP/err")"
+}
+
+# --- usage
+expect 2 "$SIGNUM"
+[ ! -s "$TMP/out" ] || fail "usage on stdout"
+expect 0 "$SIGNUM" help
+[ "$(wc -l <"$TMP/out")" -le 40 ] || fail "help does not fit a screen"
+expect 0 "$SIGNUM" --version
+grep -q numerics "$TMP/out" || fail "no numerics version"
+expect 0 "$SIGNUM" help run
+expect 0 "$SIGNUM" run --help
+expect 2 "$SIGNUM" rum
+grep -q 'did you mean run' "$TMP/err" || fail "no suggestion"
+one_line
+for bad in "--tmep 1" "--temp" "--temp warm" "--top-k 1.5" "--seed -2" "-t 0" "--act int3" "--think maybe" "--samplers qz" "-l 5" "--jsonl"; do
+    # shellcheck disable=SC2086
+    expect 2 "$SIGNUM" run -m $model $bad
+    one_line
+    [ ! -s "$TMP/out" ] || fail "output in spite of $bad"
+done
+expect 2 "$SIGNUM" run -m $model --tmep 1 hi
+grep -q 'did you mean --temp' "$TMP/err" || fail "no suggestion for --tmep"
+expect 2 "$SIGNUM" run -m $model -p a b
+expect 2 "$SIGNUM" run -m $model --raw -sys x -p a
+expect 2 "$SIGNUM" run -m $model --raw ""
+
+# --- models that are none
+expect 1 "$SIGNUM" run -m "$TMP/none.gguf" hi
+one_line
+expect 3 "$SIGNUM" info README.md
+one_line
+expect 3 "$SIGNUM" run -m README.md hi
+SIGNUM_ISA=mmx expect 2 "$SIGNUM" run -m $model hi
+one_line
+
+# --- run: the answer alone on stdout, one newline at the end, the same every time
+expect 0 "$SIGNUM" run -m $model -n 12 -s 7 "Hello there"
+quiet
+cp "$TMP/out" "$TMP/answer"
+[ "$(tail -c 1 "$TMP/answer" | od -An -c | tr -d ' ')" = '\n' ] || fail "no newline at the end"
+expect 0 "$SIGNUM" run -m $model -n 12 -s 7 -p "Hello there" -t 3
+cmp "$TMP/out" "$TMP/answer" || fail "-p and words differ"
+printf 'Hello there\n' >"$TMP/prompt"
+expect 0 "$SIGNUM" run -m $model -n 12 -s 7 -f "$TMP/prompt"
+cmp "$TMP/out" "$TMP/answer" || fail "-f differs"
+"$SIGNUM" run -m $model -n 12 -s 7 <"$TMP/prompt" >"$TMP/out" || fail "stdin"
+cmp "$TMP/out" "$TMP/answer" || fail "stdin differs"
+for isa in $("$SIGNUM" --version | sed -n 's/^levels: //p'); do
+    SIGNUM_ISA=$isa expect 0 "$SIGNUM" run -m $model -n 12 -s 7 "Hello there"
+    cmp "$TMP/out" "$TMP/answer" || fail "level $isa differs"
+done
+SIGNUM_MODEL=$model expect 0 "$SIGNUM" run -n 12 -s 7 "Hello there"
+cmp "$TMP/out" "$TMP/answer" || fail "SIGNUM_MODEL differs"
+expect 0 "$SIGNUM" run -m $model -n 12 -s 7 -o "$TMP/file" "Hello there"
+cmp "$TMP/file" "$TMP/answer" || fail "-o differs"
+
+# a loop that reads lines keeps its stdin
+printf 'one\ntwo\nthree\n' | while read -r line; do "$SIGNUM" run -m $model -n 1 "$line" >/dev/null; echo "$line"; done >"$TMP/lines"
+[ "$(wc -l <"$TMP/lines")" -eq 3 ] || fail "run swallowed the loop's stdin"
+# -p and -f - join in this order
+printf 'B' | "$SIGNUM" run -m $model -n 4 --temp 0 -p A -f - >"$TMP/joined" || fail "-p with -f -"
+expect 0 "$SIGNUM" run -m $model -n 4 --temp 0 "A
+B"
+cmp "$TMP/out" "$TMP/joined" || fail "-p and -f - are not joined by a newline"
+
+# --- run --json: the seed it names gives the text again
+expect 0 "$SIGNUM" run -m $model -n 9 --json "Hello"
+seed=$(sed -n 's/.*"seed":\([0-9]*\).*/\1/p' "$TMP/out")
+text=$(sed -n 's/^{"text":\("[^"]*"\).*/\1/p' "$TMP/out")
+[ -n "$seed" ] || fail "no seed in $(cat "$TMP/out")"
+expect 0 "$SIGNUM" run -m $model -n 9 --json -s "$seed" "Hello"
+[ "$(sed -n 's/^{"text":\("[^"]*"\).*/\1/p' "$TMP/out")" = "$text" ] || fail "the seed does not reproduce the text"
+grep -q '"finish_reason":"length"' "$TMP/out" || fail "finish_reason"
+grep -q '"completion_tokens":9' "$TMP/out" || fail "completion_tokens"
+expect 0 "$SIGNUM" run -m $model -n 0 "Hello"
+same "$TMP/out" ""
+
+# --- context
+expect 2 "$SIGNUM" run -m $model -c 5 "Hello there, this is too long for five positions"
+grep -q 'more than the context of 5' "$TMP/err" || fail "does not say by how much: $(cat "$TMP/err")"
+expect 0 "$SIGNUM" run -m $model -c 30 --temp 0 --ignore-eos --no-loop-guard --json "Hi"
+grep -q '"finish_reason":"length"' "$TMP/out" || fail "full context"
+
+# --- tokenize and back, render, logits
+expect 0 "$SIGNUM" tokenize -m $vocab "Hello world"
+same "$TMP/out" "9707 1879"
+expect 0 "$SIGNUM" tokenize -m $vocab --ids 9707,1879
+same "$TMP/out" "Hello world"
+expect 2 "$SIGNUM" tokenize -m $vocab --ids 9999999
+expect 0 "$SIGNUM" tokenize -m $vocab "<|im_end|>"
+same "$TMP/out" "27 91 318 6213 91 29"
+expect 0 "$SIGNUM" tokenize -m $vocab --parse-special "<|im_end|>"
+same "$TMP/out" "151645"
+printf '{"text":"Hello","parse_special":false}\n\n{"text":"<|im_end|>","parse_special":true}\n' | "$SIGNUM" tokenize -m $vocab --jsonl >"$TMP/out" || fail "jsonl"
+same "$TMP/out" '{"ids":[9707]}
+{"ids":[151645]}'
+printf '{"messages":[{"role":"user","content":"Hello!"}],"enable_thinking":false,"add_generation_prompt":true}\n' | "$SIGNUM" render -m $vocab --jsonl >"$TMP/out" || fail "render"
+grep -q '"ids":\[151644,872,198,9707,0,151645,198,151644,77091,198,151667,271,151668,271\]' "$TMP/out" || fail "render: $(cat "$TMP/out")"
+printf '{"messages":5}\n' >"$TMP/bad"
+status=0
+"$SIGNUM" render -m $vocab --jsonl <"$TMP/bad" 2>"$TMP/err" || status=$?
+[ $status -eq 2 ] || fail "render of nonsense ends with $status"
+one_line
+"$SIGNUM" logits -m tests/golden/models/mini-q1.gguf --ids 295,5,7 >"$TMP/logits" || fail "logits"
+[ "$(wc -c <"$TMP/logits")" -eq $((3 * 322 * 4)) ] || fail "logits have the wrong size"
+expect 0 "$SIGNUM" logits -m tests/golden/models/mini-q1.gguf --ids 295,5,7 --matmul popcount -o "$TMP/logits2"
+cmp "$TMP/logits" "$TMP/logits2" || fail "matmul families differ"
+
+# --- info, check, perplexity
+expect 0 "$SIGNUM" info $model
+grep -q 'Q1_0' "$TMP/out" || fail "info"
+expect 0 "$SIGNUM" info $model --json
+grep -q '"architecture":"qwen3"' "$TMP/out" || fail "info --json"
+expect 0 "$SIGNUM" check $model
+expect 0 "$SIGNUM" perplexity -m $model -f README.md -c 128
+grep -q '^perplexity [0-9.]* +/- [0-9.]* ' "$TMP/out" || fail "perplexity"
+cp "$TMP/out" "$TMP/ppl"
+expect 0 "$SIGNUM" perplexity -m $model -f README.md -c 128 -t 3 --matmul sign
+cmp "$TMP/out" "$TMP/ppl" || fail "perplexity depends on threads or family"
+expect 2 "$SIGNUM" perplexity -m $model -f LICENSE -c 100000
+
+# --- full disk, closed pipe, interrupt
+if [ -w /dev/full ]; then
+    status=0
+    "$SIGNUM" run -m $model -n 3 hi >/dev/full 2>"$TMP/err" || status=$?
+    [ $status -eq 1 ] || fail "full disk ends with $status"
+    one_line
+fi
+("$SIGNUM" run -m $model -n 2000 --ignore-eos --no-loop-guard hi; echo $? >"$TMP/status") 2>"$TMP/err" | head -c 1 >/dev/null
+quiet
+[ "$(cat "$TMP/status")" -eq 141 ] || fail "closed pipe ends with $(cat "$TMP/status")"
+"$SIGNUM" run -m $model -n 1000000 -c 1000000 --ignore-eos --no-loop-guard hi >"$TMP/out" 2>"$TMP/err" &
+pid=$!
+tries=0
+while [ ! -s "$TMP/out" ] && [ $tries -lt 200 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+kill -INT $pid
+status=0
+wait $pid || status=$?
+[ $status -eq 130 ] || fail "interrupt ends with $status"
+[ "$(tail -c 1 "$TMP/out" | od -An -c | tr -d ' ')" = '\n' ] || fail "no newline after an interrupt"
