@@ -80,6 +80,10 @@ static void on_bus_error(int signal)
 static void handle(int number, void (*handler)(int))
 {
     struct sigaction action;
+    struct sigaction old;
+    /* nohup, and shells that start background jobs, have reasons to ignore these. */
+    if ((number == SIGINT || number == SIGHUP) && sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+        return;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
     sigaction(number, &action, NULL);

@@ -150,7 +150,7 @@ while [ ! -s "$TMP/out" ] && [ $tries -lt 200 ]; do
     sleep 0.05
     tries=$((tries + 1))
 done
-kill -INT $pid
+kill -TERM $pid
 status=0
 wait $pid || status=$?
 [ $status -eq 130 ] || fail "interrupt ends with $status"
