@@ -167,6 +167,22 @@ void sg_memory(const struct sg_engine *engine, size_t n_ctx, struct sg_memory *o
 typedef void sg_note_fn(void *arg, bool problem, const char *sentence);
 enum sg_status sg_check(struct sg_engine *engine, sg_note_fn *note, void *arg, struct sg_error *err);
 
+/* Where evaluation spent its time and what it moved, summed over all sg_eval calls since
+ * the engine was opened or the profile was last taken. Seconds are the caller's, not
+ * summed over threads; wait is part of the others: the caller idle at the end of loops. */
+struct sg_profile {
+    uint64_t passes, rows, logit_rows;
+    double prepare; /* activations to int8, tables, bit planes */
+    double matmul;
+    double attention; /* with the heads' norms, rotation and storing of keys and values */
+    double elementwise; /* norms, SwiGLU, additions, embedding */
+    double wait;
+    uint64_t weight_bytes; /* of matrices read, each once per pass */
+    uint64_t kv_bytes;     /* of keys and values that attention had to read */
+    uint64_t macs;         /* multiply-adds of the matrices */
+};
+void sg_take_profile(struct sg_engine *engine, struct sg_profile *out); /* and resets it */
+
 /* -------------------------------------------------------------- vocabulary */
 
 enum { SG_PARSE_SPECIAL = 1 }; /* control tokens spelled in the text become control tokens */

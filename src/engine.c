@@ -210,6 +210,12 @@ void sg_memory(const struct sg_engine *e, size_t n_ctx, struct sg_memory *out)
     };
 }
 
+void sg_take_profile(struct sg_engine *e, struct sg_profile *out)
+{
+    *out = e->forward.profile;
+    e->forward.profile = (struct sg_profile){0};
+}
+
 enum sg_status sg_tokenize(const struct sg_engine *e, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, struct sg_error *err)
 {
     struct ids v = {0};

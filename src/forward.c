@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "attention.h"
+#include "clock.h"
 #include "mathfn.h"
 
 /* YaRN (formula of llama.cpp and Hugging Face): the dimension pair that makes `turns`
@@ -163,6 +164,34 @@ static enum sg_status damaged(struct sg_error *err)
     return fail(err, SG_FAIL, "a number that is not finite appeared during evaluation: the model file is damaged (`signum check` finds out where)");
 }
 
+/* Adds the time since the last lap to a part of the profile: 20 ns a call, a few hundred
+ * calls a pass. */
+static void lap(struct forward *f, double *part)
+{
+    uint64_t now = clock_ns();
+    *part += 1e-9 * (double)(now - f->lap);
+    f->lap = now;
+}
+
+/* The current input of the matmuls, made from x (n, cols) for these weights. */
+static enum sg_status prepare(struct forward *f, const float *x, size_t n, size_t cols, const struct tensor *const *weights, size_t n_weights, struct sg_error *err)
+{
+    lap(f, &f->profile.elementwise);
+    bool finite = matmul_input(&f->mm, x, n, cols, weights, n_weights);
+    lap(f, &f->profile.prepare);
+    return finite ? SG_OK : damaged(err);
+}
+
+static void multiply(struct forward *f, const struct matmul_op *ops, size_t n_ops)
+{
+    matmul_run(&f->mm, ops, n_ops);
+    for (size_t i = 0; i < n_ops; i++) {
+        f->profile.weight_bytes += ops[i].w->rows * ops[i].w->row_bytes;
+        f->profile.macs += f->mm.tokens * ops[i].w->rows * ops[i].w->cols;
+    }
+    lap(f, &f->profile.matmul);
+}
+
 static enum sg_status run_layer(struct step *s, struct sg_error *err)
 {
     struct forward *f = s->f;
@@ -171,27 +200,26 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     struct pool *pool = f->mm.pool;
     size_t n = s->n, q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
 
-    s->norm = l->attn_norm, s->in = f->x, s->out = f->h;
+    s->norm = l->attn_norm;
+    s->in = f->x;
+    s->out = f->h;
     pool_run(pool, n, grain(m->n_embd), norm_rows, s);
-    if (!matmul_input(&f->mm, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3))
-        return damaged(err);
-    matmul_run(&f->mm, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3);
+    TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3, err));
+    multiply(f, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3);
     pool_run(pool, n * m->n_kv_heads, DIV_UP(grain(q_width) * m->n_kv_heads, (size_t)4), store_heads, s);
     attention_run(f, s->rows, n, s->layer_index, f->q, f->attn);
-    if (!matmul_input(&f->mm, f->attn, n, q_width, (const struct tensor *const[]){&l->attn_output}, 1))
-        return damaged(err);
-    matmul_run(&f->mm, (const struct matmul_op[]){{&l->attn_output, f->h, m->n_embd}}, 1);
+    lap(f, &f->profile.attention);
+    TRY(prepare(f, f->attn, n, q_width, (const struct tensor *const[]){&l->attn_output}, 1, err));
+    multiply(f, (const struct matmul_op[]){{&l->attn_output, f->h, m->n_embd}}, 1);
     pool_run(pool, n, grain(m->n_embd), add_rows, s);
 
-    s->norm = l->ffn_norm, s->in = f->x, s->out = f->h;
+    s->norm = l->ffn_norm;
     pool_run(pool, n, grain(m->n_embd), norm_rows, s);
-    if (!matmul_input(&f->mm, f->h, n, m->n_embd, (const struct tensor *const[]){&l->gate, &l->up}, 2))
-        return damaged(err);
-    matmul_run(&f->mm, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2);
+    TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->gate, &l->up}, 2, err));
+    multiply(f, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2);
     pool_run(pool, n, grain(m->n_ff), silu_rows, s);
-    if (!matmul_input(&f->mm, f->gate, n, m->n_ff, (const struct tensor *const[]){&l->down}, 1))
-        return damaged(err);
-    matmul_run(&f->mm, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1);
+    TRY(prepare(f, f->gate, n, m->n_ff, (const struct tensor *const[]){&l->down}, 1, err));
+    multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1);
     pool_run(pool, n, grain(m->n_embd), add_rows, s);
     return SG_OK;
 }
@@ -213,16 +241,20 @@ static enum sg_status run_logits(struct step *s, forward_logits_fn *on_logits, v
         }
         if (n == 0)
             break;
-        s->norm = m->output_norm, s->in = f->h, s->out = f->h;
+        s->norm = m->output_norm;
+        s->in = f->h;
+        s->out = f->h;
         pool_run(f->mm.pool, n, grain(m->n_embd), norm_rows, s);
-        if (!matmul_input(&f->mm, f->h, n, m->n_embd, (const struct tensor *const[]){&m->output}, 1))
-            return damaged(err);
-        matmul_run(&f->mm, (const struct matmul_op[]){{&m->output, f->logits, m->n_vocab}}, 1);
+        TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&m->output}, 1, err));
+        multiply(f, (const struct matmul_op[]){{&m->output, f->logits, m->n_vocab}}, 1);
         for (size_t i = 0; i < n; i++) {
             const float *logits = f->logits + i * m->n_vocab;
             if (f->mm.kernels->argmax(logits, m->n_vocab) < 0)
                 return damaged(err);
+            f->profile.logit_rows++;
+            lap(f, &f->profile.elementwise);
             on_logits(arg, picked[i], logits);
+            f->lap = clock_ns(); /* what the callback does is its own time */
         }
     }
     return SG_OK;
@@ -232,6 +264,8 @@ enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, 
 {
     const struct model *m = f->model;
     struct step s = {.f = f, .rows = rows, .n = n};
+    uint64_t waited = pool_wait_ns(f->mm.pool);
+    f->lap = clock_ns();
     pool_run(f->mm.pool, n, grain(m->n_embd), embed_rows, &s);
     for (size_t layer = 0; layer < m->n_layers; layer++) {
         if (f->interrupt && *f->interrupt)
@@ -240,5 +274,11 @@ enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, 
         s.layer_index = layer;
         TRY(run_layer(&s, err));
     }
-    return run_logits(&s, on_logits, arg, err);
+    TRY(run_logits(&s, on_logits, arg, err));
+    f->profile.passes++;
+    f->profile.rows += n;
+    f->profile.wait += 1e-9 * (double)(pool_wait_ns(f->mm.pool) - waited);
+    for (size_t i = 0; i < n; i++)
+        f->profile.kv_bytes += (rows[i].pos + 1) * f->kv->block_bytes / KV_BLOCK;
+    return SG_OK;
 }

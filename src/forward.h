@@ -29,6 +29,8 @@ struct forward {
     float *worker;                  /* attention scratch per thread */
     size_t worker_floats;
     float *logits;                  /* (max_logit_rows, n_vocab) */
+    struct sg_profile profile;      /* where the time went since it was last reset */
+    uint64_t lap;                   /* when the last part ended, in nanoseconds */
 };
 
 /* Carves all scratch; measuring first. model, kv, mm's own settings and max_rows must be set. */

@@ -19,8 +19,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "cpu.h"
 #include "fpenv.h"
 
@@ -48,6 +48,8 @@ struct pool {
     size_t n, grain;
     _Alignas(64) atomic_size_t next;
 
+    uint64_t wait_ns;
+
     _Alignas(64) atomic_int sleepers;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -72,27 +74,20 @@ static void claim_all(struct pool *p, int worker)
     }
 }
 
-static uint64_t microseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 /* Whether there is a loop to join that this worker has not been in. */
 static bool has_work(uint64_t state, uint64_t last) { return (state & OPEN) && state >> 32 != last; }
 
 static void wait_for_work(struct pool *p, uint64_t last)
 {
     if (p->may_spin) {
-        uint64_t until = microseconds() + SPIN_US;
+        uint64_t until = clock_ns() + SPIN_US * 1000;
         do {
             for (int i = 0; i < 64; i++) {
                 if (has_work(atomic_load_explicit(&p->state, memory_order_acquire), last) || atomic_load_explicit(&p->quit, memory_order_relaxed))
                     return;
                 pause_cpu();
             }
-        } while (microseconds() < until);
+        } while (clock_ns() < until);
     }
     pthread_mutex_lock(&p->mutex);
     /* Announced before the last look at state, as pool_run looks at sleepers after changing it. */
@@ -176,6 +171,7 @@ void pool_close(struct pool *p)
 }
 
 int pool_threads(const struct pool *p) { return p->n_threads; }
+uint64_t pool_wait_ns(const struct pool *p) { return p->wait_ns; }
 
 void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
 {
@@ -201,6 +197,9 @@ void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
     }
     claim_all(p, 0);
     uint64_t state = atomic_fetch_and(&p->state, ~OPEN) & ~OPEN;
+    if (!(state & INSIDE))
+        return;
+    uint64_t begin = clock_ns();
     for (unsigned turns = 0; state & INSIDE; turns++) {
         if (p->may_spin && turns < 100000)
             pause_cpu();
@@ -208,4 +207,5 @@ void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
             sched_yield();
         state = atomic_load_explicit(&p->state, memory_order_acquire);
     }
+    p->wait_ns += clock_ns() - begin;
 }

@@ -20,4 +20,7 @@ int pool_threads(const struct pool *pool);
  * results must not depend on it. */
 void pool_run(struct pool *pool, size_t n, size_t grain, pool_fn *fn, void *arg);
 
+/* Nanoseconds that callers of pool_run spent waiting for workers, in total. */
+uint64_t pool_wait_ns(const struct pool *pool);
+
 #endif

@@ -4,10 +4,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "file.h"
 #include "utf8.h"
 
@@ -58,9 +58,7 @@ int cli_fail(const struct sg_error *err)
 
 int64_t cli_microseconds(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    return (int64_t)(clock_ns() / 1000);
 }
 
 void cli_progress(const char *what, size_t done, size_t total)
