@@ -12,6 +12,7 @@ const struct command cli_commands[] = {
     {"tokenize", CMD_TOKENIZE, "signum tokenize -m FILE [TEXT... | -f FILE | --ids 1,2,3 | --jsonl]", "text to token ids and back", cmd_tokenize},
     {"render", CMD_RENDER, "signum render -m FILE --jsonl < CONVERSATIONS", "conversations to prompts", cmd_render},
     {"logits", CMD_LOGITS, "signum logits -m FILE (--ids 1,2,3 | -p TEXT) [-o OUT]", "raw float32 logits of every position", cmd_logits},
+    {"bench", CMD_BENCH, "signum bench -m FILE [-p 512] [-n 128] [-d 0] [-t 1,2] [-r 5] [-o md|csv|json]", "how fast, and how near the machine's limit", cmd_bench},
     {"info", CMD_INFO, "signum info FILE [--json]", "what a model file is and needs", cmd_info},
     {"check", CMD_CHECK, "signum check FILE", "validate a model file and this CPU's kernels", cmd_check},
 };

@@ -29,13 +29,14 @@ struct spec {
 };
 
 #define GENERATE (CMD_RUN | CMD_CHAT | CMD_BATCH)
-#define EVALUATE (GENERATE | CMD_PERPLEXITY | CMD_LOGITS | CMD_CHECK | CMD_BENCH)
-#define ALL (EVALUATE | CMD_INFO | CMD_TOKENIZE | CMD_RENDER)
+#define EVALUATE (GENERATE | CMD_PERPLEXITY | CMD_LOGITS | CMD_CHECK)
+#define ALL (EVALUATE | CMD_BENCH | CMD_INFO | CMD_TOKENIZE | CMD_RENDER)
 #define AT(field) offsetof(struct options, field)
 
 static const char *const act_words[] = {"int8", "f32", NULL};
 static const char *const matmul_words[] = {"auto", "sign", "popcount", "tables", NULL};
 static const char *const kv_words[] = {"f16", "f32", NULL};
+static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
 static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "chatml", NULL};
 
@@ -43,10 +44,10 @@ static const struct spec specs[] = {
     {"-m --model", "FILE", "the model (GGUF); else SIGNUM_MODEL, else the bundled one", MODEL, STRING, ALL, AT(model), 0, 0, NULL},
     {"-c --ctx-size", "N", "context in tokens; 0: the model's maximum, limited by memory", MODEL, INTEGER, EVALUATE, AT(n_ctx), 0, 1 << 30, NULL},
     {"-t --threads", "N", "threads; else SIGNUM_THREADS, else physical cores", MODEL, INTEGER, EVALUATE, AT(n_threads), 1, 1024, NULL},
-    {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32", MODEL, CHOICE, EVALUATE, AT(type_k), 0, 0, kv_words},
-    {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32", MODEL, CHOICE, EVALUATE, AT(type_v), 0, 0, kv_words},
-    {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE, AT(act), 0, 0, act_words},
-    {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE, AT(matmul), 0, 0, matmul_words},
+    {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_k), 0, 0, kv_words},
+    {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_v), 0, 0, kv_words},
+    {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0, act_words},
+    {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0, matmul_words},
     {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0, 0, template_words},
 
     {"-p --prompt", "TEXT", "the prompt", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS, AT(prompt), 0, 0, NULL},
@@ -57,6 +58,13 @@ static const struct spec specs[] = {
     {"--parse-special", NULL, "control tokens spelled in the prompt become control tokens", INPUT, FLAG, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS, AT(parse_special), 0, 0, NULL},
     {"--ids", "IDS", "token ids, as 1,2,3", INPUT, STRING, CMD_TOKENIZE | CMD_LOGITS, AT(ids), 0, 0, NULL},
     {"--jsonl", NULL, "read JSON objects, one per line, from stdin or -f", INPUT, FLAG, CMD_TOKENIZE | CMD_RENDER, AT(jsonl), 0, 0, NULL},
+
+    {"-p --n-prompt", "LIST", "prompt lengths (default 512; 0: none)", INPUT, STRING, CMD_BENCH, AT(bench_prompts), 0, 0, NULL},
+    {"-n --n-gen", "LIST", "tokens to generate (default 128; 0: none)", INPUT, STRING, CMD_BENCH, AT(bench_gens), 0, 0, NULL},
+    {"-d --n-depth", "LIST", "tokens in the context before each test (default 0)", INPUT, STRING, CMD_BENCH, AT(bench_depths), 0, 0, NULL},
+    {"-t --threads", "LIST", "numbers of threads", INPUT, STRING, CMD_BENCH, AT(bench_threads), 0, 0, NULL},
+    {"-r --repetitions", "N", "runs of each test (default 5)", INPUT, INTEGER, CMD_BENCH, AT(repetitions), 1, 1000, NULL},
+    {"-o --output", "FORMAT", "md, csv or json", OUTPUT, CHOICE, CMD_BENCH, AT(format), 0, 0, format_words},
 
     {"-n --predict --n-predict --max-tokens", "N", "answer tokens at most; -1: until the end", ANSWER, INTEGER, GENERATE, AT(n_predict), -1, 1 << 30, NULL},
     {"--think --reasoning", "WHEN", "on, off, auto: let the model think first", ANSWER, CHOICE, GENERATE, AT(think), 0, 0, think_words},
@@ -132,20 +140,26 @@ static const char *strip_dashes(const char *name)
     return name;
 }
 
-/* name with its dashes; bare: dashes do not matter. */
-static const struct spec *find(const char *name, size_t len, bool bare)
+/* name with its dashes; bare: dashes do not matter. A name may mean different things to
+ * different commands (-p is a prompt, or bench's prompt lengths): the command's own comes
+ * first. NULL: no command has it. */
+static const struct spec *find(const char *name, size_t len, bool bare, unsigned command)
 {
+    const struct spec *other = NULL;
     for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
         const char *at = NULL;
         size_t n = 0;
         while (next_name(&specs[i], &at, &n)) {
             const char *have = bare ? strip_dashes(at) : at;
             size_t have_len = n - (size_t)(have - at);
-            if (have_len == len && memcmp(have, name, len) == 0)
+            if (have_len != len || memcmp(have, name, len) != 0)
+                continue;
+            if (specs[i].commands & command)
                 return &specs[i];
+            other = &specs[i];
         }
     }
-    return NULL;
+    return other;
 }
 
 static size_t edit_distance(const char *a, size_t n, const char *b, size_t m)
@@ -323,7 +337,7 @@ static bool takes_value(const struct spec *s) { return s->kind != FLAG && s->kin
 enum sg_status options_set(struct options *o, const char *name, const char *value, struct sg_error *err)
 {
     const char *bare = strip_dashes(name);
-    const struct spec *s = find(bare, strlen(bare), true);
+    const struct spec *s = find(bare, strlen(bare), true, o->command);
     if (!s || !(s->commands & o->command) || s->group == HIDDEN) {
         char buf[64];
         const char *near = nearest_flag(bare, o->command, true, buf, sizeof buf);
@@ -350,7 +364,7 @@ static int64_t environment_number(const char *name, int64_t max)
 
 static void defaults(struct options *o, unsigned command)
 {
-    *o = (struct options){.command = command, .n_predict = -1, .think_budget = -1, .seed = -1};
+    *o = (struct options){.command = command, .n_predict = -1, .think_budget = -1, .seed = -1, .repetitions = 5};
     const char *isa = getenv("SIGNUM_ISA");
     o->isa = isa && *isa ? isa : NULL;
     o->n_threads = environment_number("SIGNUM_THREADS", 1024);
@@ -376,7 +390,7 @@ enum sg_status options_parse(struct options *o, unsigned command, int argc, char
         }
         const char *equals = arg[1] == '-' ? strchr(arg, '=') : NULL;
         size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
-        const struct spec *s = find(arg, len, false);
+        const struct spec *s = find(arg, len, false, command);
         if (!s) {
             char buf[64];
             const char *near = nearest_flag(arg, command, false, buf, sizeof buf);

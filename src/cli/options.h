@@ -62,6 +62,10 @@ struct options {
     bool json, jsonl, verbose, quiet, force_raw_output;
     /* tokenize, logits */
     const char *ids;
+    /* bench: lists such as "512", "1,2", "0-4096+1024" */
+    const char *bench_prompts, *bench_gens, *bench_depths, *bench_threads;
+    int64_t repetitions;
+    int format; /* 0 md, 1 csv, 2 json */
 
     bool given[128]; /* by index in the table of options.c */
 };
