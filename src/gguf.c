@@ -121,7 +121,7 @@ static uint32_t *find_slot(struct table t, const char *name, size_t len)
 {
     uint64_t at = hash(name, len);
     for (size_t probe = 0; probe < MIN(t.n_slots, (size_t)MAX_PROBES); probe++, at++) {
-        uint32_t *slot = &t.slots[at & (t.n_slots - 1)];
+        uint32_t *slot = t.slots + (at & (t.n_slots - 1));
         if (*slot == 0)
             return slot;
         const struct sg_str *other = (const void *)((const char *)t.entries + (*slot - 1) * t.stride);

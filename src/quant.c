@@ -43,16 +43,17 @@ static inline uint16_t load_u16(const uint8_t *p)
     return v;
 }
 
+/* No branches, so that loops over it become vector code. */
 static inline float decode_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7FFF, shifted = rest << 13;
+    /* The exponent's bias of 15 becomes 127; 31 (infinity, NaN) becomes 255. */
+    uint32_t bits = shifted + (112u << 23) + ((rest >= 0x7C00 ? 112u : 0u) << 23);
     /* 1.mantissa - 1, both times 2^-14, is the subnormal, exactly, and touches no subnormal
      * float, which the caller's floating-point mode may flush to zero. */
     uint32_t subnormal = bits_of(float_of(shifted + (113u << 23)) - float_of(113u << 23));
-    uint32_t normal = shifted + (112u << 23); /* exponent bias 15 becomes 127 */
-    uint32_t special = shifted + (224u << 23) /* exponent 31 becomes 255 */;
-    return float_of(sign | (rest < 0x0400 ? subnormal : rest < 0x7C00 ? normal
-                                                                     : special));
+    uint32_t is_subnormal = rest < 0x0400 ? UINT32_MAX : 0;
+    return float_of(sign | (subnormal & is_subnormal) | (bits & ~is_subnormal));
 }
 
 float f16_to_f32(uint16_t h) { return decode_f16(h); }
@@ -75,20 +76,26 @@ uint16_t f32_to_f16(float f)
 
 /* ------------------------------------------------------- plain and 8-bit floats */
 
-static void dequantize_f16(float *dst, const uint8_t *src, size_t n)
+static void dequantize_f16(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
+    for (; n >= 16; n -= 16, dst += 16, src += 32)
+        for (size_t i = 0; i < 16; i++)
+            dst[i] = decode_f16(load_u16(src + 2 * i));
     for (size_t i = 0; i < n; i++)
         dst[i] = decode_f16(load_u16(src + 2 * i));
 }
 
-static void dequantize_bf16(float *dst, const uint8_t *src, size_t n)
+static void dequantize_bf16(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
+    for (; n >= 16; n -= 16, dst += 16, src += 32)
+        for (size_t i = 0; i < 16; i++)
+            dst[i] = float_of((uint32_t)load_u16(src + 2 * i) << 16);
     for (size_t i = 0; i < n; i++)
         dst[i] = float_of((uint32_t)load_u16(src + 2 * i) << 16);
 }
 
 /* f16 d; int8 q[32] */
-static void dequantize_q8_0(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q8_0(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 32, src += 34) {
         float d = decode_f16(load_u16(src));
@@ -100,7 +107,7 @@ static void dequantize_q8_0(float *dst, const uint8_t *src, size_t n)
 /* ------------------------------------------------------------------------ 4 bits */
 
 /* f16 d; 16 bytes: the low halves are weights 0..15, the high ones 16..31 */
-static void dequantize_q4_0(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q4_0(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 32, src += 18) {
         float d = decode_f16(load_u16(src));
@@ -112,7 +119,7 @@ static void dequantize_q4_0(float *dst, const uint8_t *src, size_t n)
 }
 
 /* f16 d, m; 16 bytes as above */
-static void dequantize_q4_1(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q4_1(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 32, src += 20) {
         float d = decode_f16(load_u16(src)), m = decode_f16(load_u16(src + 2));
@@ -137,7 +144,7 @@ static void unpack_scales(uint8_t scale[8], uint8_t min[8], const uint8_t packed
 }
 
 /* f16 d, dmin; scales[12]; q[128]: 32 bytes hold weights 0..31 in the low and 32..63 in the high halves */
-static void dequantize_q4_k(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q4_k(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 256, src += 144) {
         float d = decode_f16(load_u16(src)), dmin = decode_f16(load_u16(src + 2));
@@ -157,7 +164,7 @@ static void dequantize_q4_k(float *dst, const uint8_t *src, size_t n)
 }
 
 /* as Q4_K, with high[32] before q: bit 2*pair and 2*pair+1 of byte i are the fifth bits */
-static void dequantize_q5_k(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q5_k(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 256, src += 176) {
         float d = decode_f16(load_u16(src)), dmin = decode_f16(load_u16(src + 2));
@@ -178,21 +185,20 @@ static void dequantize_q5_k(float *dst, const uint8_t *src, size_t n)
 }
 
 /* low[128], high[64], int8 scale[16], f16 d; two halves of 128 weights */
-static void dequantize_q6_k(float *dst, const uint8_t *src, size_t n)
+static void dequantize_q6_k(float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     for (const float *end = dst + n; dst < end; dst += 256, src += 210) {
         float d = decode_f16(load_u16(src + 208));
         for (size_t half = 0; half < 2; half++) {
             const uint8_t *low = src + 64 * half, *high = src + 128 + 32 * half, *scale = src + 192 + 8 * half;
             float *y = dst + 128 * half;
-            for (size_t quarter = 0; quarter < 4; quarter++) {
-                const uint8_t *nibbles = low + 32 * (quarter & 1);
-                unsigned shift = quarter < 2 ? 0 : 4, high_shift = 2 * (unsigned)quarter;
-                float d0 = d * (float)(int8_t)scale[2 * quarter], d1 = d * (float)(int8_t)scale[2 * quarter + 1];
-                for (size_t i = 0; i < 32; i++) {
-                    int q = (nibbles[i] >> shift & 15) | (high[i] >> high_shift & 3) << 4;
-                    y[32 * quarter + i] = (i < 16 ? d0 : d1) * (float)(q - 32);
-                }
+            for (size_t part = 0; part < 8; part++) { /* 16 weights with one scale; four 32s of a half share bytes */
+                size_t quarter = part / 2, first = part % 2 * 16;
+                const uint8_t *nibbles = low + 32 * (quarter & 1) + first, *top = high + first;
+                unsigned shift = quarter < 2 ? 0 : 4, top_shift = 2 * (unsigned)quarter;
+                float d0 = d * (float)(int8_t)scale[part];
+                for (size_t i = 0; i < 16; i++)
+                    y[16 * part + i] = d0 * (float)(((nibbles[i] >> shift & 15) | (top[i] >> top_shift & 3) << 4) - 32);
             }
         }
     }
@@ -200,50 +206,60 @@ static void dequantize_q6_k(float *dst, const uint8_t *src, size_t n)
 
 /* ------------------------------------------------- one bit and ternary: codes, scales */
 
-/* f16 d; 16 bytes, weight i at bit i % 8 of byte i / 8: 1 is +d, 0 is -d */
-static void codes_q1_0(int8_t codes[128], const uint8_t *src)
+/* One-bit and two-bit fields are spread four at a time over the bytes of a word (little endian: the
+ * lowest byte comes first): shifting by 8 less the field's width leaves each field at the start of its byte. */
+static inline void store_minus_one(int8_t *codes, uint32_t fields)
 {
-    for (size_t i = 0; i < 16; i++)
-        for (size_t bit = 0; bit < 8; bit++)
-            codes[8 * i + bit] = (int8_t)((src[2 + i] >> bit & 1) * 2 - 1);
+    uint32_t word = ((fields | 0x80808080) - 0x01010101) ^ 0x80808080; /* minus 1 in every byte, no borrow across */
+    memcpy(codes, &word, sizeof word);
 }
 
-/* f16 d; n / 4 bytes, four weights each, low bits first: 0, 1, 2, 3 are -d, 0, d, 2d */
-static void codes_q2_0(int8_t *codes, const uint8_t *src, size_t n)
+/* f16 d; 16 bytes, weight i at bit i % 8 of byte i / 8: 1 is +d, 0 is -d */
+static void codes_q1_0(int8_t *restrict codes, const uint8_t *restrict src)
 {
-    for (size_t i = 0; i < n / 4; i++)
-        for (size_t k = 0; k < 4; k++)
-            codes[4 * i + k] = (int8_t)((src[2 + i] >> 2 * k & 3) - 1);
+    for (size_t i = 0; i < 16; i++) {
+        uint32_t low = src[2 + i] & 15, high = src[2 + i] >> 4;
+        store_minus_one(codes + 8 * i, ((low | low << 7 | low << 14 | low << 21) & 0x01010101) * 2);
+        store_minus_one(codes + 8 * i + 4, ((high | high << 7 | high << 14 | high << 21) & 0x01010101) * 2);
+    }
+}
+
+/* The 16 bytes of 64 weights, after f16 d and other such bytes: four each, low bits first: 0, 1, 2, 3 are -d, 0, d, 2d */
+static void codes_q2_0(int8_t *restrict codes, const uint8_t *restrict src)
+{
+    for (size_t i = 0; i < 16; i++) {
+        uint32_t q = src[i];
+        store_minus_one(codes + 4 * i, (q | q << 6 | q << 12 | q << 18) & 0x03030303);
+    }
 }
 
 /* Five (or for the last bytes four) trits to a byte, as a fraction in base 3: digit k of b is the integer
- * part of 3 * fraction(b * 3^k / 256). The k-th digits of `count` bytes are consecutive weights. */
-static int8_t *codes_trits(int8_t *codes, const uint8_t *src, size_t count, size_t digits)
+ * part of 3 * fraction(b * 3^k / 256). The k-th digits of the bytes of a run are consecutive weights. */
+static inline void codes_trits(int8_t *restrict codes, const uint8_t *restrict src, size_t run, size_t digits)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
     for (size_t k = 0; k < digits; k++)
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < run; i++) {
             unsigned fraction = (uint8_t)(src[i] * power[k]);
-            *codes++ = (int8_t)((fraction * 3 >> 8) - 1);
+            codes[k * run + i] = (int8_t)((fraction * 3 >> 8) - 1);
         }
-    return codes;
 }
 
 /* 48 bytes of five trits in runs of 32 and 16, 4 bytes of four; f16 d */
-static void codes_tq1_0(int8_t codes[256], const uint8_t *src)
+static void codes_tq1_0(int8_t *restrict codes, const uint8_t *restrict src)
 {
-    codes = codes_trits(codes, src, 32, 5);
-    codes = codes_trits(codes, src + 32, 16, 5);
-    codes_trits(codes, src + 48, 4, 4);
+    codes_trits(codes, src, 32, 5);
+    codes_trits(codes + 160, src + 32, 16, 5);
+    codes_trits(codes + 240, src + 48, 4, 4);
 }
 
 /* 64 bytes, two runs of 32 whose k-th bit pairs are 32 consecutive weights; f16 d */
-static void codes_tq2_0(int8_t codes[256], const uint8_t *src)
+static void codes_tq2_0(int8_t *restrict codes, const uint8_t *restrict src)
 {
     for (size_t run = 0; run < 2; run++)
         for (size_t k = 0; k < 4; k++)
             for (size_t i = 0; i < 32; i++)
-                *codes++ = (int8_t)((src[32 * run + i] >> 2 * k & 3) - 1);
+                codes[128 * run + 32 * k + i] = (int8_t)((src[32 * run + i] >> 2 * k & 3) - 1);
 }
 
 /* Codes of one block; returns its scale. */
@@ -254,10 +270,11 @@ static float block_codes(enum quant_type type, int8_t *codes, const uint8_t *src
         codes_q1_0(codes, src);
         return decode_f16(load_u16(src));
     case QUANT_Q2_0_G64:
-        codes_q2_0(codes, src, 64);
+        codes_q2_0(codes, src + 2);
         return decode_f16(load_u16(src));
     case QUANT_Q2_0_G128:
-        codes_q2_0(codes, src, 128);
+        codes_q2_0(codes, src + 2);
+        codes_q2_0(codes + 64, src + 18);
         return decode_f16(load_u16(src));
     case QUANT_TQ1_0:
         codes_tq1_0(codes, src);
@@ -280,14 +297,15 @@ void quant_codes(enum quant_type type, int8_t *codes, float *scales, const uint8
     }
 }
 
-static void dequantize_codes(enum quant_type type, float *dst, const uint8_t *src, size_t n)
+static void dequantize_codes(enum quant_type type, float *restrict dst, const uint8_t *restrict src, size_t n)
 {
     const struct quant_traits *traits = &quant_traits[type];
     int8_t codes[256];
     for (size_t i = 0; i < n; i += traits->block, src += traits->block_bytes) {
         float d = block_codes(type, codes, src);
-        for (size_t k = 0; k < traits->block; k++)
-            dst[i + k] = d * (float)codes[k];
+        for (size_t k = 0; k < traits->block; k += 64)
+            for (size_t j = 0; j < 64; j++)
+                dst[i + k + j] = d * (float)codes[k + j];
     }
 }
 
