@@ -1,11 +1,12 @@
 # signum: `make` builds ./signum and ./libsignum.a, `make test` proves them.
 # Settings: CC=clang  SAN=1 (address and undefined-behaviour sanitizers)  OPENMP=1
-#           OPT=-O0  PREFIX=/usr/local  DESTDIR=
+#           OPT=-O0  WERROR=-Werror  PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=
 # Every variant has its own folder below build/, so they never mix.
 
 CC      ?= cc
 OPT     ?= -O2
 PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
 VERSION := $(shell sed -n 's/.define SIGNUM_VERSION "\(.*\)"/\1/p' include/signum.h)
 ARCH    := $(patsubst arm64,aarch64,$(firstword $(subst -, ,$(shell $(CC) -dumpmachine))))
 
@@ -50,8 +51,9 @@ LIB_OBJ  := $(call obj,$(LIB_SRC))
 CLI_OBJ  := $(call obj,$(CLI_SRC))
 TEST_OBJ := $(call obj,$(TEST_SRC))
 TOOLS    := $(patsubst tools/%.c,$B/tools/%,$(wildcard tools/*.c))
+OBJCOPY  ?= $(shell $(CC) -print-prog-name=objcopy)
 
-.PHONY: all test check-all tools bench eval install clean help format lint fuzz replay isa-check
+.PHONY: all signum libsignum.a test check-all tools bench eval install uninstall clean help format lint fuzz replay isa-check
 .SUFFIXES:
 
 all: signum libsignum.a ## build ./signum and ./libsignum.a
@@ -62,30 +64,39 @@ $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# What other programs link: one object whose only global names are the public ones, so that
+# the library's own fail() or buf_append() never meets theirs.
 $B/libsignum.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(CC) $(filter -m%,$(CFLAGS)) -r -nostdlib -o $B/libsignum.o $^
+	$(OBJCOPY) --wildcard --keep-global-symbol='sg_*' $B/libsignum.o
+	$(AR) rcs $@ $B/libsignum.o
 
-$B/signum: $(CLI_OBJ) $B/libsignum.a
+$B/signum: $(CLI_OBJ) $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The test binary also links the CLI's modules but its main, so that they can be tested without a process.
-$B/signum-tests: $(TEST_OBJ) $(filter-out %/main.o,$(CLI_OBJ)) $B/libsignum.a
+$B/signum-tests: $(TEST_OBJ) $(filter-out %/main.o,$(CLI_OBJ)) $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $B/tools/%: tools/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LDLIBS)
 
 tools: $(TOOLS) ## build the C programs of tools/
 
-signum: $B/signum
-	@cp -f $< $@
-libsignum.a: $B/libsignum.a
-	@cp -f $< $@
+# Phony, because each variant has its own original.
+signum libsignum.a: %: $B/%
+	@cmp -s $< $@ || cp -f $< $@
 
-test: $B/signum $B/signum-tests $(TOOLS) ## build and pass all tests
-	@sh tests/run.sh $B $(TESTS)
+test: $B/signum $B/signum-tests $B/libsignum.a $(TOOLS) ## build and pass all tests (TESTS="gguf cli/layers" only these)
+	@CC='$(CC)' sh tests/run.sh $B $(TESTS)
+
+check-all: ## everything that is checked before a change is accepted: all variants, emulators, fuzzing
+	@.ci/run
+
+isa-check: $B/signum $B/libsignum.a ## no baseline object uses a wider instruction set
+	@sh tests/run.sh $B cli/isa
 
 # libFuzzer comes with clang. Without it: `make replay`, then $B/fuzz/fuzz_gguf [-n ROUNDS] FILE...
 FUZZ         := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -96,14 +107,45 @@ build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(FUZZ_SRC)
 	@mkdir -p $(@D)
 	clang $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lm
 
-$B/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $B/libsignum.a
+$B/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
 
 replay: $(FUZZ:%=$B/fuzz/%) ## build the fuzz targets without libFuzzer
 
 fuzz: $(FUZZ:%=build/fuzz/%) $B/tools/bad_files ## fuzz each target for FUZZ_SECONDS
 	@sh tests/fuzz/run.sh build/fuzz $B/tools/bad_files $(FUZZ_SECONDS)
+
+C_FILES := $(wildcard include/*.h src/*.[ch] src/kernels/*.[ch] src/cli/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tools/*.[ch] tools/train/*.[ch])
+
+format: ## write all C files as .clang-format says
+	clang-format -i $(C_FILES)
+
+lint: ## what cppcheck and shellcheck have to say, and whether the format is right
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck -q --error-exitcode=1 --std=c11 --platform=unix64 --enable=warning,performance,portability --suppressions-list=.cppcheck \
+	    -j2 $(filter-out $(foreach i,$(LEVELS),-DSIGNUM_HAVE_$(i)),$(CPPFLAGS)) -D__x86_64__ src src/kernels src/cli $(wildcard tools/*.c)
+	shellcheck -x $(wildcard .ci/run tools/*.sh tests/*.sh tests/cli/*.sh tests/fuzz/*.sh)
+
+# The demonstration model is the only one in models/ that belongs to the sources.
+DEMO := $(wildcard models/signum-demo.gguf)
+D     = $(DESTDIR)$(PREFIX)
+
+install: $B/signum $B/libsignum.a ## program, library, header, pkg-config file, man page, demonstration model
+	install -d $(D)/bin $(D)/include $(D)/share/man/man1 $(D)/share/signum $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 755 $B/signum $(D)/bin/
+	install -m 644 $B/libsignum.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 include/signum.h $(D)/include/
+	install -m 644 src/cli/signum.1 $(D)/share/man/man1/
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'Name: signum' 'Description: Inference for 1-bit language models' \
+	    'Version: $(VERSION)' 'Cflags: -I$${prefix}/include' 'Libs: -L$${libdir} -lsignum -lm -pthread$(if $(OPENMP), -fopenmp)' \
+	    >$(DESTDIR)$(LIBDIR)/pkgconfig/signum.pc
+	$(if $(DEMO),install -m 644 $(DEMO) $(D)/share/signum/)
+
+uninstall: ## remove what install put there (same PREFIX, LIBDIR and DESTDIR)
+	rm -f $(D)/bin/signum $(D)/include/signum.h $(D)/share/man/man1/signum.1 $(D)/share/signum/signum-demo.gguf
+	rm -f $(DESTDIR)$(LIBDIR)/libsignum.a $(DESTDIR)$(LIBDIR)/pkgconfig/signum.pc
+	-rmdir $(D)/share/signum
 
 clean: ## remove everything that was built
 	rm -rf build signum libsignum.a
@@ -111,4 +153,4 @@ clean: ## remove everything that was built
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(TEST_OBJ))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(TEST_OBJ)) $(TOOLS:%=%.d)
