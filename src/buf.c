@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool reserve(struct buf *b, size_t more)
+#include "utf8.h"
+
+bool buf_reserve(struct buf *b, size_t more)
 {
     if (b->failed)
         return false;
@@ -30,12 +32,26 @@ static bool reserve(struct buf *b, size_t more)
 
 void buf_append(struct buf *b, const void *data, size_t len)
 {
-    if (!reserve(b, len))
+    if (!buf_reserve(b, len))
         return;
     if (len)
         memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = 0;
+}
+
+void buf_append_utf8(struct buf *b, const char *text, size_t len)
+{
+    if (utf8_valid(text, len)) {
+        buf_append(b, text, len);
+        return;
+    }
+    for (size_t i = 0; i < len;) {
+        uint32_t c;
+        char out[4];
+        i += utf8_decode(text + i, len - i, &c);
+        buf_append(b, out, utf8_encode(c, out));
+    }
 }
 
 void buf_puts(struct buf *b, const char *s) { buf_append(b, s, strlen(s)); }
@@ -53,7 +69,7 @@ void buf_printf(struct buf *b, const char *format, ...)
         b->failed = true;
     } else if ((size_t)n < sizeof small) {
         buf_append(b, small, (size_t)n);
-    } else if (reserve(b, (size_t)n)) {
+    } else if (buf_reserve(b, (size_t)n)) {
         va_start(args, format);
         vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
         va_end(args);

@@ -11,7 +11,11 @@ struct buf {
     bool failed; /* out of memory at some point; later appends do nothing */
 };
 
+/* Makes room for so many more bytes (and a NUL); false, and failed, when there is none. */
+bool buf_reserve(struct buf *b, size_t more);
 void buf_append(struct buf *b, const void *data, size_t len);
+/* Ill-formed UTF-8 becomes U+FFFD, one for every maximal ill-formed part. */
+void buf_append_utf8(struct buf *b, const char *text, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);

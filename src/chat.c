@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "json.h"
-#include "utf8.h"
 
 static bool equals(struct sg_str s, const char *text)
 {
@@ -39,19 +38,10 @@ static void put(struct writer *w, const char *text)
     buf_puts(&w->piece, text);
 }
 
-/* A string of the request; what is not UTF-8 in it becomes U+FFFD. */
+/* A string of the request. */
 static void put_str(struct writer *w, struct sg_str s)
 {
-    if (utf8_valid(s.data, s.len)) {
-        buf_append(&w->piece, s.data, s.len);
-        return;
-    }
-    for (size_t i = 0; i < s.len;) {
-        uint32_t c;
-        char out[4];
-        i += utf8_decode(s.data + i, s.len - i, &c);
-        buf_append(&w->piece, out, utf8_encode(c, out));
-    }
+    buf_append_utf8(&w->piece, s.data, s.len);
 }
 
 /* JSON text as Jinja's tojson would print the value. */

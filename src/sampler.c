@@ -103,11 +103,12 @@ static bool tally_open(struct tally *t, int32_t last_n, size_t n_vocab)
     t->count = calloc(n_vocab, sizeof *t->count);
     t->slot = malloc(n_vocab * sizeof *t->slot);
     t->ids = malloc(n_vocab * sizeof *t->ids);
-    if (last_n > 0) {
+    bool forgets = last_n > 0 && last_n < 1 << 22; /* no context is longer */
+    if (forgets) {
         t->ring_size = (size_t)last_n;
         t->ring = malloc(t->ring_size * sizeof *t->ring);
     }
-    return t->count && t->slot && t->ids && (t->ring || last_n < 0);
+    return t->count && t->slot && t->ids && (t->ring || !forgets);
 }
 
 /* Parts that only some settings need. */
