@@ -251,18 +251,11 @@ TEST(gguf_caps)
     gguf_close(&opened);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 TEST(gguf_many_names)
 {
     static const uint64_t dims[] = {1};
     struct build b;
-    double start = seconds();
+    clock_t start = clock();
     build_begin(&b);
     for (unsigned i = 0; i < 65536; i++) {
         char name[32];
@@ -283,7 +276,8 @@ TEST(gguf_many_names)
         snprintf(name, sizeof name, "blk.%u.x.weight", i);
         CHECK(gguf_find_tensor(&opened, name) == &opened.tensors[i]);
     }
-    CHECKF(seconds() - start < 5, "%.1f s", seconds() - start); /* a quadratic search takes minutes */
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    CHECKF(seconds < 10, "%.1f s", seconds); /* usually 0.1; comparing all pairs takes minutes */
 
     /* One more of either is too many, and so is a count beyond what the file can hold. */
     for (unsigned i = 0; i < 65537; i++) {
@@ -305,13 +299,13 @@ TEST(gguf_colliding_names)
     struct build b;
     build_begin(&b);
     unsigned entered = 0;
-    for (unsigned i = 0; entered < 2000; i++) {
+    for (unsigned i = 0; entered < 1100; i++) {
         char name[16];
         int len = snprintf(name, sizeof name, "%x", i);
         uint64_t h = 0xCBF29CE484222325u; /* as gguf.c does it */
         for (int k = 0; k < len; k++)
             h = (h ^ (unsigned char)name[k]) * 0x100000001B3u;
-        if (((h ^ h >> 32) & 4095) == 0) {
+        if (((h ^ h >> 32) & 2047) == 0) {
             build_uint32(&b, name, i);
             entered++;
         }
