@@ -34,6 +34,13 @@ enum {
     ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
 };
 
+/* Q1_0: a group of 128 weights in 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of
+ * byte i is weight 8 i + j, +d if set and -d if not. */
+enum { Q1_BYTES = 18 };
+
+/* The scale of a group as float. Slow: for code that has nothing better. */
+static inline float q1_scale(const uint8_t *group) { return f16_to_f32((uint16_t)(group[0] | group[1] << 8)); }
+
 /* A way of multiplying Q1_0 weights with int8 activations for some number of
  * tokens at once. Two steps: pack (once per input, shared by all matrices that
  * have it) and run (many rows, all tokens). */

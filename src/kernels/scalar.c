@@ -4,6 +4,7 @@
 #include "kernels.h"
 
 #include "mathfn.h"
+#include "popcount.h"
 
 /* ------------------------------------------------------------------ floats */
 
@@ -89,13 +90,15 @@ static int64_t argmax(const float *x, size_t n)
 
 static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
 {
-    bool finite = true;
     for (size_t group = 0; group < n / GROUP; group++, x += GROUP, q += GROUP) {
         float amax = 0;
+        bool finite = true;
         for (size_t i = 0; i < GROUP; i++) {
             finite &= is_finite(x[i]);
             amax = MAX(amax, __builtin_fabsf(x[i]));
         }
+        if (!finite)
+            return false;
         bool zero = amax < 0x1p-100f;
         float inverse = zero ? 0 : 127 / amax;
         scale[group] = zero ? 0 : amax / 127;
@@ -104,7 +107,7 @@ static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
             q[i] = (int8_t)MAX(-127.0f, MIN(127.0f, rounded));
         }
     }
-    return finite;
+    return true;
 }
 
 static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
@@ -205,19 +208,7 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
     values(o, prob, factor, n_valid, n_q, v, dim, read_f32);
 }
 
-/* ---------------------------------------------------- one-bit matrices: common
- *
- * A group of Q1_0 is 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of byte i is
- * weight 8 i + j, +d if set and -d if not. */
-
-enum { BLOCK_BYTES = 18, TOKENS = 16 /* of one pack */ };
-
-static float block_scale(const uint8_t *block)
-{
-    uint16_t h;
-    memcpy(&h, block, sizeof h);
-    return f16_to_f32(h);
-}
+enum { TOKENS = 16 }; /* of one pack: they share each expansion of weights */
 
 /* ------------------------------------------------------------- family "sign"
  *
@@ -245,12 +236,12 @@ static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
     const int8_t *codes = (const int8_t *)(scales + tokens * groups);
     for (size_t r = row0; r < row1; r++) {
         float acc[TOKENS] = {0};
-        const uint8_t *block = w + r * groups * BLOCK_BYTES;
-        for (size_t g = 0; g < groups; g++, block += BLOCK_BYTES) {
+        const uint8_t *block = w + r * groups * Q1_BYTES;
+        for (size_t g = 0; g < groups; g++, block += Q1_BYTES) {
             int8_t sign[GROUP];
             for (size_t i = 0; i < GROUP; i++)
                 sign[i] = block[2 + i / 8] >> i % 8 & 1 ? 1 : -1;
-            float d = block_scale(block);
+            float d = q1_scale(block);
             for (size_t t = 0; t < tokens; t++) {
                 int32_t sum = dot_i8(sign, codes + (t * groups + g) * GROUP, GROUP);
                 acc[t] = fma_f32(d * scales[t * groups + g], (float)sum, acc[t]);
@@ -268,90 +259,6 @@ static const struct q1_family *pick_sign(size_t tokens)
     (void)tokens;
     return &sign;
 }
-
-/* --------------------------------------------------------- family "popcount"
- *
- * The 128 activations of a group as eight planes of bits, two's complement: with P_b the
- * number of set bits in plane b AND the weight's bits, the activations under set bits sum
- * to P_0 + 2 P_1 ... + 64 P_6 - 128 P_7, and twice that less the sum of all is the result. */
-
-struct planes {
-    uint64_t bit[8][2];
-    float scale;
-    int32_t sum; /* of all activations of the group */
-};
-
-static size_t popcount_bytes(size_t groups, size_t tokens) { return tokens * groups * sizeof(struct planes); }
-
-static void popcount_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
-{
-    for (size_t g = group0; g < group1; g++) {
-        for (size_t t = 0; t < tokens; t++) {
-            struct planes p = {.scale = scale[t * groups + g]};
-            const int8_t *x = q + (t * groups + g) * GROUP;
-            for (size_t i = 0; i < GROUP; i++) {
-                p.sum += x[i];
-                for (size_t b = 0; b < 8; b++)
-                    p.bit[b][i / 64] |= (uint64_t)((uint8_t)x[i] >> b & 1) << i % 64;
-            }
-            ((struct planes *)packed)[g * tokens + t] = p;
-        }
-    }
-}
-
-#define EACH_2_BITS UINT64_C(0x5555555555555555)
-#define EACH_4_BITS UINT64_C(0x3333333333333333)
-#define EACH_BYTE   UINT64_C(0x0f0f0f0f0f0f0f0f)
-#define EACH_16     UINT64_C(0x00ff00ff00ff00ff)
-
-/* Set bits of a and b by nibble, 0..8: the first steps of a population count. */
-static inline uint64_t count_nibbles(uint64_t a, uint64_t b)
-{
-    a -= a >> 1 & EACH_2_BITS;
-    b -= b >> 1 & EACH_2_BITS;
-    return (a & EACH_4_BITS) + (a >> 2 & EACH_4_BITS) + (b & EACH_4_BITS) + (b >> 2 & EACH_4_BITS);
-}
-
-static inline uint64_t count_bytes(const uint64_t plane[2], uint64_t w0, uint64_t w1)
-{
-    uint64_t n = count_nibbles(plane[0] & w0, plane[1] & w1);
-    return (n & EACH_BYTE) + (n >> 4 & EACH_BYTE); /* each 0..16 */
-}
-
-/* Eight population counts would each end in a horizontal sum. Instead the counts by byte
- * are weighted and added first; a byte holds 16 * (1 + 2 + 4 + 8) = 240. */
-static inline int32_t masked_sum(const uint64_t bit[8][2], uint64_t w0, uint64_t w1)
-{
-    uint64_t low = count_bytes(bit[0], w0, w1) + (count_bytes(bit[1], w0, w1) << 1) +
-                   (count_bytes(bit[2], w0, w1) << 2) + (count_bytes(bit[3], w0, w1) << 3);
-    uint64_t high = UINT64_C(0x8080808080808080) + /* so that no byte borrows: 0..240 again */
-                    count_bytes(bit[4], w0, w1) + (count_bytes(bit[5], w0, w1) << 1) +
-                    (count_bytes(bit[6], w0, w1) << 2) - (count_bytes(bit[7], w0, w1) << 3);
-    low = (low & EACH_16) + (low >> 8 & EACH_16) + (((high & EACH_16) + (high >> 8 & EACH_16)) << 4); /* at most 8160 */
-    return (int32_t)(low * UINT64_C(0x0001000100010001) >> 48) - 16 * 8 * 0x80;
-}
-
-static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
-{
-    for (size_t r = row0; r < row1; r++) {
-        float acc[TOKENS] = {0};
-        const uint8_t *block = w + r * groups * BLOCK_BYTES;
-        const struct planes *p = packed;
-        for (size_t g = 0; g < groups; g++, block += BLOCK_BYTES) {
-            uint64_t bits[2];
-            memcpy(bits, block + 2, sizeof bits);
-            float d = block_scale(block);
-            for (size_t t = 0; t < tokens; t++, p++) {
-                int32_t sum = 2 * masked_sum(p->bit, bits[0], bits[1]) - p->sum;
-                acc[t] = fma_f32(d * p->scale, (float)sum, acc[t]);
-            }
-        }
-        for (size_t t = 0; t < tokens; t++)
-            y[t * y_stride + r] = acc[t];
-    }
-}
-
-static const struct q1_family popcount = {"popcount", 1, TOKENS, popcount_bytes, popcount_pack, popcount_run};
 
 static const struct q1_family *pick_popcount(size_t tokens)
 {

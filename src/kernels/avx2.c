@@ -1,0 +1,648 @@
+/* avx2.c: kernels for AVX2, FMA and F16C.
+ *
+ * Multiplying one-bit weights in place, from the mapped file:
+ *
+ *   few tokens   "tables": 32 rows at a time, one byte lane each. Their bytes are brought
+ *                side by side by a transpose in registers, then two shuffles look up the
+ *                sums of four weights for all 32 rows (q1_x86.h has the tables).
+ *   many tokens  "sign": 16 rows at a time as bytes of 0 and 1, four tokens per load of
+ *                them; the sum under signs is 2 * (sum under set bits) - (sum of all).
+ *
+ * Either way a register holds whole sums of different rows, so that the one fma per group
+ * that the contract fixes serves eight rows. */
+#include "kernels.h"
+
+#include <immintrin.h>
+
+#include "cpu.h"
+#include "mathfn.h"
+#include "popcount.h"
+#include "q1_x86.h"
+
+enum { LANES = 16 }; /* of float reductions: two registers */
+
+/* ------------------------------------------------------------------ floats */
+
+static inline float fold(__m256 lanes0, __m256 lanes1)
+{
+    __m256 a = _mm256_add_ps(lanes0, lanes1);
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    __m256 lanes0 = _mm256_setzero_ps(), lanes1 = lanes0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        lanes0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), lanes0);
+        lanes1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), lanes1);
+    }
+    if (i < n) {
+        float lane[LANES];
+        _mm256_storeu_ps(lane, lanes0);
+        _mm256_storeu_ps(lane + 8, lanes1);
+        for (size_t l = 0; i < n; i++, l++)
+            lane[l] = fma_f32(a[i], b[i], lane[l]);
+        lanes0 = _mm256_loadu_ps(lane);
+        lanes1 = _mm256_loadu_ps(lane + 8);
+    }
+    return fold(lanes0, lanes1);
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    float r = 1.0f / __builtin_sqrtf(dot_f32(x, x, n) / (float)n + eps);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(r)), _mm256_loadu_ps(w + i)));
+    for (; i < n; i++)
+        y[i] = (x[i] * r) * w[i];
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    for (; i < n; i++)
+        y[i] += x[i];
+}
+
+/* exp_f32 of mathfn.c, eight at a time. */
+static inline __m256 exp_ps(__m256 x)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), round = _mm256_set1_ps(0x1.8p23f);
+    __m256 t = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), round), n = _mm256_sub_ps(t, round);
+    __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-0x1.62e430p-1f), x);
+    r = _mm256_fmadd_ps(n, _mm256_set1_ps(0x1.05c610p-29f), r);
+    __m256 p = _mm256_set1_ps(0x1.6a2426p-10f);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.1239e8p-7f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.5558f2p-5f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.555492p-3f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.fffffcp-2f));
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
+    p = _mm256_blendv_ps(p, _mm256_set1_ps(__builtin_inff()), _mm256_cmp_ps(x, _mm256_set1_ps(88.72f), _CMP_GT_OQ));
+    p = _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(-87.33f), _CMP_LT_OQ), p);
+    return _mm256_blendv_ps(p, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        __m256 e = exp_ps(_mm256_xor_ps(g, _mm256_set1_ps(-0.0f)));
+        __m256 s = _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(s, _mm256_loadu_ps(up + i)));
+    }
+    for (; i < n; i++)
+        y[i] = (gate[i] / (1.0f + exp_f32(-gate[i]))) * up[i];
+}
+
+static void rope(float *x, const float *c, const float *s, size_t dim)
+{
+    size_t half = dim / 2, i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + half), cos = _mm256_loadu_ps(c + i), sin = _mm256_loadu_ps(s + i);
+        _mm256_storeu_ps(x + i, _mm256_fmsub_ps(a, cos, _mm256_mul_ps(b, sin)));
+        _mm256_storeu_ps(x + i + half, _mm256_fmadd_ps(a, sin, _mm256_mul_ps(b, cos)));
+    }
+    for (; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = fma_f32(a, c[i], -(b * s[i]));
+        x[i + half] = fma_f32(a, s[i], b * c[i]);
+    }
+}
+
+static void f16_from_f32(uint16_t *dst, const float *src, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(dst + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++)
+        dst[i] = f32_to_f16(src[i]);
+}
+
+static inline __m256 load_f16(const uint16_t *src) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)src)); }
+
+static void f32_from_f16(float *dst, const uint16_t *src, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, load_f16(src + i));
+    for (; i < n; i++)
+        dst[i] = f16_to_f32(src[i]);
+}
+
+static inline int32_t max_epi32(__m256i v)
+{
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+static const int32_t INFINITY_BITS = 0x7f800000; /* of a float without its sign: from here on not finite */
+
+/* First the largest value, then where it comes first. */
+static int64_t argmax(const float *x, size_t n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256 max = _mm256_set1_ps(x[0]);
+    __m256i largest = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        max = _mm256_max_ps(max, v);
+        largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v), magnitude));
+    }
+    float lane[8], best = x[0];
+    _mm256_storeu_ps(lane, max);
+    for (size_t l = 0; l < 8; l++)
+        best = lane[l] > best ? lane[l] : best;
+    bool finite = max_epi32(largest) < INFINITY_BITS;
+    for (; i < n; i++) {
+        finite &= __builtin_fabsf(x[i]) < __builtin_inff();
+        best = x[i] > best ? x[i] : best;
+    }
+    if (!finite)
+        return -1;
+    for (i = 0; i + 8 <= n; i += 8) {
+        int equal = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(best), _CMP_EQ_OQ));
+        if (equal)
+            return (int64_t)i + __builtin_ctz((unsigned)equal);
+    }
+    while (x[i] != best)
+        i++;
+    return (int64_t)i;
+}
+
+/* ---------------------------------------------------------------- integers */
+
+static inline __m256i round_32(const float *x, __m256 inverse)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* undoes the packs, which work by lane */
+    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse)), b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
+    __m256i c = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 16), inverse)), d = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 24), inverse));
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)), order);
+}
+
+/* Nothing needs clamping: |x| * (127 / amax) is at most 127 and a few ulps, which rounds to 127. */
+static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    for (size_t group = 0; group < n / GROUP; group++, x += GROUP, q += GROUP) {
+        __m256i largest = _mm256_setzero_si256();
+        for (size_t i = 0; i < GROUP; i += 8)
+            largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(x + i)), magnitude));
+        int32_t bits = max_epi32(largest); /* floats without sign order as integers do */
+        float amax;
+        memcpy(&amax, &bits, sizeof amax);
+        if (bits >= INFINITY_BITS)
+            return false;
+        bool zero = amax < 0x1p-100f;
+        __m256 inverse = _mm256_set1_ps(zero ? 0 : 127 / amax);
+        scale[group] = zero ? 0 : amax / 127;
+        for (size_t i = 0; i < GROUP; i += 32)
+            _mm256_storeu_si256((__m256i *)(q + i), round_32(x + i, inverse));
+    }
+    return true;
+}
+
+static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
+{
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += 32) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(a + i)), y = _mm256_loadu_si256((const __m256i *)(b + i));
+        /* One factor of maddubs is unsigned: move b's signs over, a's may stay. */
+        __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(y), _mm256_sign_epi8(x, y));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+    }
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+/* --------------------------------------------------------------- attention
+ *
+ * A tile of n_q queries x n_b blocks of registers; both are constants where these are
+ * called, so that the arrays become registers. Eight chains of fma hide its latency. */
+
+static inline __m256 load(const void *kv, size_t i, bool half)
+{
+    return half ? load_f16((const uint16_t *)kv + i) : _mm256_loadu_ps((const float *)kv + i);
+}
+
+static inline void score_tile(float *s, const float *q, size_t n_q, const void *k, size_t block, size_t n_b, size_t dim, float scale, bool half)
+{
+    __m256 acc[8];
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n_q * n_b * 2; a++)
+        acc[a] = _mm256_setzero_ps();
+    for (size_t i = 0; i < dim; i++) {
+#pragma GCC unroll 4
+        for (size_t b = 0; b < n_b; b++) {
+            size_t at = ((block + b) * dim + i) * ATTN_LANES;
+            __m256 k0 = load(k, at, half), k1 = load(k, at + 8, half);
+#pragma GCC unroll 4
+            for (size_t j = 0; j < n_q; j++) {
+                __m256 x = _mm256_broadcast_ss(q + j * dim + i);
+                acc[(j * n_b + b) * 2] = _mm256_fmadd_ps(x, k0, acc[(j * n_b + b) * 2]);
+                acc[(j * n_b + b) * 2 + 1] = _mm256_fmadd_ps(x, k1, acc[(j * n_b + b) * 2 + 1]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n_q * n_b * 2; a++)
+        _mm256_storeu_ps(s + a / (n_b * 2) * ATTN_TILE + block * ATTN_LANES + a % (n_b * 2) * 8, _mm256_mul_ps(acc[a], _mm256_set1_ps(scale)));
+}
+
+static inline void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
+{
+    enum { BLOCKS = ATTN_TILE / ATTN_LANES };
+    size_t j = 0;
+    for (; j + 4 <= n_q; j += 4)
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 4, k, block, 1, dim, scale, half);
+    for (; j + 2 <= n_q; j += 2)
+        for (size_t block = 0; block < BLOCKS; block += 2)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, block, 2, dim, scale, half);
+    for (; j < n_q; j++)
+        score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, 0, 4, dim, scale, half);
+}
+
+static void attn_scores_f16(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, true);
+}
+
+static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, false);
+}
+
+static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+{
+    float before = *max, m = before, lane[8];
+    size_t p = 0;
+    if (n_valid >= 8) {
+        __m256 largest = _mm256_set1_ps(m);
+        for (; p + 8 <= n_valid; p += 8)
+            largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest); /* of a NaN and m: m */
+        _mm256_storeu_ps(lane, largest);
+        for (size_t l = 0; l < 8; l++)
+            m = lane[l] > m ? lane[l] : m;
+    }
+    for (; p < n_valid; p++)
+        m = s[p] > m ? s[p] : m;
+    m += 0.0f;
+    float factor = before == -__builtin_inff() ? 0 : exp_f32(before - m);
+    __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    for (p = 0; p < ATTN_TILE; p += 8) {
+        __m256i valid = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_valid - (int)p), place);
+        __m256 e = exp_ps(_mm256_sub_ps(_mm256_loadu_ps(s + p), _mm256_set1_ps(m)));
+        e = _mm256_and_ps(e, _mm256_castsi256_ps(valid));
+        _mm256_storeu_ps(s + p, e);
+        lanes[p / 8 % 2] = _mm256_add_ps(lanes[p / 8 % 2], e);
+    }
+    *sum = fma_f32(*sum, factor, fold(lanes[0], lanes[1]));
+    *max = m;
+    return factor;
+}
+
+/* o += prob * v for positions [begin, end) and 16 dimensions from i on. */
+static inline void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t dim, bool half)
+{
+    __m256 acc[8];
+#pragma GCC unroll 4
+    for (size_t j = 0; j < n_q; j++) {
+        __m256 f = _mm256_set1_ps(factor[j]);
+        acc[2 * j] = _mm256_mul_ps(_mm256_loadu_ps(o + j * dim + i), f);
+        acc[2 * j + 1] = _mm256_mul_ps(_mm256_loadu_ps(o + j * dim + i + 8), f);
+    }
+    for (size_t p = begin; p < end; p++) {
+        __m256 v0 = load(v, p * dim + i, half), v1 = load(v, p * dim + i + 8, half);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < n_q; j++) {
+            __m256 x = _mm256_broadcast_ss(prob + j * ATTN_TILE + p);
+            acc[2 * j] = _mm256_fmadd_ps(x, v0, acc[2 * j]);
+            acc[2 * j + 1] = _mm256_fmadd_ps(x, v1, acc[2 * j + 1]);
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t j = 0; j < n_q; j++) {
+        _mm256_storeu_ps(o + j * dim + i, acc[2 * j]);
+        _mm256_storeu_ps(o + j * dim + i + 8, acc[2 * j + 1]);
+    }
+}
+
+static void value_rest(float *o, const float *prob, float factor, size_t n_valid, const void *v, size_t i, size_t dim, bool half)
+{
+    for (; i < dim; i++) {
+        float acc = o[i] * factor;
+        for (size_t p = 0; p < n_valid; p++)
+            acc = fma_f32(prob[p], half ? f16_to_f32(((const uint16_t *)v)[p * dim + i]) : ((const float *)v)[p * dim + i], acc);
+        o[i] = acc;
+    }
+}
+
+static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+{
+    static const float ones[1] = {1};
+    size_t j = 0;
+    for (; j + 4 <= n_q; j += 4) { /* positions that all four see, then what single ones see beyond */
+        size_t common = MIN(MIN(n_valid[j], n_valid[j + 1]), MIN(n_valid[j + 2], n_valid[j + 3]));
+        for (size_t i = 0; i + 16 <= dim; i += 16) {
+            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 4, 0, common, v, i, dim, half);
+            for (size_t l = j; l < j + 4; l++)
+                if (n_valid[l] > common)
+                    value_tile(o + l * dim, prob + l * ATTN_TILE, ones, 1, common, n_valid[l], v, i, dim, half);
+        }
+    }
+    for (; j < n_q; j++)
+        for (size_t i = 0; i + 16 <= dim; i += 16)
+            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 1, 0, n_valid[j], v, i, dim, half);
+    for (j = 0; dim % 16 && j < n_q; j++)
+        value_rest(o + j * dim, prob + j * ATTN_TILE, factor[j], n_valid[j], v, dim / 16 * 16, dim, half);
+}
+
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, true);
+}
+
+static void attn_values_f32(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, false);
+}
+
+/* --------------------------------------------------------- family "tables" */
+
+enum { TABLE_ROWS = 32, TABLE_TOKENS = 8 };
+
+/* Two of the four rounds of a 16 x 16 byte transpose: out = rows 4 i .. 4 i + 3 after them
+ * when a, b, c, d are rows i, i + 4, i + 8, i + 12 before. */
+static inline void interleave(__m256i out[4], __m256i a, __m256i b, __m256i c, __m256i d)
+{
+    __m256i ac = _mm256_unpacklo_epi8(a, c), bd = _mm256_unpacklo_epi8(b, d);
+    out[0] = _mm256_unpacklo_epi8(ac, bd);
+    out[1] = _mm256_unpackhi_epi8(ac, bd);
+    ac = _mm256_unpackhi_epi8(a, c);
+    bd = _mm256_unpackhi_epi8(b, d);
+    out[2] = _mm256_unpacklo_epi8(ac, bd);
+    out[3] = _mm256_unpackhi_epi8(ac, bd);
+}
+
+static inline __m256i load_rows(const uint8_t *row, const uint8_t *row16)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)row)), _mm_loadu_si128((const __m128i *)row16), 1);
+}
+
+static inline __m256i table(const uint8_t *t) { return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)t)); }
+
+/* One group of 32 rows. Leaves byte k of all rows in x[k], and the scales, binary16, with
+ * row 4 j + i at scales[i][j]: the order in which sums come out of add_group. The scales
+ * pass through memory as 16-bit moves, long before they are read as vectors. */
+static inline void gather_group(__m256i x[16], uint16_t scales[4][8], const uint8_t *w, size_t stride, const char *ahead)
+{
+    __m256i half[16];
+    const size_t at[8] = {0, 4 * stride, 8 * stride, 12 * stride, 16 * stride, 20 * stride, 24 * stride, 28 * stride};
+#pragma GCC unroll 1
+    for (size_t i = 0; i < 4; i++, w += stride) {
+#pragma GCC unroll 8
+        for (size_t j = 0; j < 8; j++)
+            memcpy(&scales[i][j], w + at[j], sizeof scales[i][j]);
+        const uint8_t *bits = w + 2;
+        interleave(half + 4 * i, load_rows(bits, bits + at[4]), load_rows(bits + at[1], bits + at[5]),
+                   load_rows(bits + at[2], bits + at[6]), load_rows(bits + at[3], bits + at[7]));
+        /* 576 bytes a group: nine lines of the next rows, one at a time. */
+        _mm_prefetch(ahead + 128 * i, _MM_HINT_T1);
+        _mm_prefetch(ahead + 128 * i + 64, _MM_HINT_T1);
+    }
+    _mm_prefetch(ahead + 512, _MM_HINT_T1);
+#pragma GCC unroll 1
+    for (size_t i = 0; i < 4; i++)
+        interleave(x + 4 * i, half[i], half[i + 4], half[i + 8], half[i + 12]);
+}
+
+/* acc[i][j] (row 4 j + i) = fma(d * s, sum, acc). */
+static inline void add_group(float acc[4][8], const __m256i x[16], const uint16_t scales[4][8], const uint8_t *tables, float s)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    /* Sums of the low and the high parts as 16-bit lanes of two rows: row + 256 * next row,
+     * and the next row alone; the bias is subtracted here. */
+    __m256i low = _mm256_set1_epi16(-TABLES_BIAS), low_next = low, high = _mm256_setzero_si256(), high_next = high;
+#pragma GCC unroll 1
+    for (size_t i = 0; i < 4; i++, tables += 256) {
+        __m256i l = _mm256_setzero_si256(), h = l;
+#pragma GCC unroll 4
+        for (size_t k = 0; k < 4; k++) { /* 8 lookups of at most 31 fit a byte */
+            const uint8_t *t = tables + 64 * k;
+            __m256i n0 = _mm256_and_si256(x[4 * i + k], nibble), n1 = _mm256_and_si256(_mm256_srli_epi16(x[4 * i + k], 4), nibble);
+            l = _mm256_add_epi8(l, _mm256_add_epi8(_mm256_shuffle_epi8(table(t), n0), _mm256_shuffle_epi8(table(t + 16), n1)));
+            h = _mm256_add_epi8(h, _mm256_add_epi8(_mm256_shuffle_epi8(table(t + 32), n0), _mm256_shuffle_epi8(table(t + 48), n1)));
+        }
+        low = _mm256_add_epi16(low, l);
+        low_next = _mm256_add_epi16(low_next, _mm256_srli_epi16(l, 8));
+        high = _mm256_add_epi16(high, h);
+        high_next = _mm256_add_epi16(high_next, _mm256_srli_epi16(h, 8));
+    }
+    __m256i odd = _mm256_add_epi16(_mm256_slli_epi16(high_next, 5), low_next);
+    __m256i even = _mm256_sub_epi16(_mm256_add_epi16(_mm256_slli_epi16(high, 5), low), _mm256_slli_epi16(odd, 8));
+    const __m256i sums[4] = {_mm256_srai_epi32(_mm256_slli_epi32(even, 16), 16), _mm256_srai_epi32(_mm256_slli_epi32(odd, 16), 16),
+                             _mm256_srai_epi32(even, 16), _mm256_srai_epi32(odd, 16)};
+#pragma GCC unroll 1
+    for (size_t i = 0; i < 4; i++) {
+        __m256 d = _mm256_mul_ps(load_f16(scales[i]), _mm256_set1_ps(s));
+        _mm256_store_ps(acc[i], _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(sums[i]), _mm256_load_ps(acc[i])));
+    }
+}
+
+/* Row 4 j + i from acc[i][j]. */
+static inline void store_rows(float *y, const float acc[4][8])
+{
+    __m256 a = _mm256_load_ps(acc[0]), b = _mm256_load_ps(acc[1]), c = _mm256_load_ps(acc[2]), d = _mm256_load_ps(acc[3]);
+    __m256d ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)), cd = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+    __m256d ab_high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b)), cd_high = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+    __m256d j0 = _mm256_unpacklo_pd(ab, cd), j1 = _mm256_unpackhi_pd(ab, cd);
+    __m256d j2 = _mm256_unpacklo_pd(ab_high, cd_high), j3 = _mm256_unpackhi_pd(ab_high, cd_high);
+    _mm256_storeu_ps(y, _mm256_castpd_ps(_mm256_permute2f128_pd(j0, j1, 0x20)));
+    _mm256_storeu_ps(y + 8, _mm256_castpd_ps(_mm256_permute2f128_pd(j2, j3, 0x20)));
+    _mm256_storeu_ps(y + 16, _mm256_castpd_ps(_mm256_permute2f128_pd(j0, j1, 0x31)));
+    _mm256_storeu_ps(y + 24, _mm256_castpd_ps(_mm256_permute2f128_pd(j2, j3, 0x31)));
+}
+
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+{
+    if (row1 - row0 < TABLE_ROWS) {
+        tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
+        return;
+    }
+    const float *s = tables_scales(packed, groups, tokens);
+    size_t stride = groups * Q1_BYTES;
+    for (size_t row = row0; row < row1; row += TABLE_ROWS) {
+        size_t r = MIN(row, row1 - TABLE_ROWS); /* the last tile may repeat some rows */
+        const uint8_t *tile = w + r * stride;
+        /* The next tile is fetched to L2 meanwhile, in order; after the last one nothing new. */
+        const uint8_t *ahead = tile + (r + 2 * TABLE_ROWS <= row1 ? TABLE_ROWS * stride : 0);
+        _Alignas(32) float acc[TABLE_TOKENS][4][8] = {0};
+        for (size_t g = 0; g < groups; g++) {
+            __m256i x[16];
+            _Alignas(16) uint16_t scales[4][8];
+            gather_group(x, scales, tile + g * Q1_BYTES, stride, (const char *)ahead + g * TABLE_ROWS * Q1_BYTES);
+            for (size_t t = 0; t < tokens; t++)
+                add_group(acc[t], x, scales, (const uint8_t *)packed + (g * tokens + t) * TABLES_GROUP, s[g * tokens + t]);
+        }
+        for (size_t t = 0; t < tokens; t++)
+            store_rows(y + t * y_stride + r, acc[t]);
+    }
+}
+
+static const struct q1_family tables = {"tables", TABLE_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, tables_run};
+
+static const struct q1_family *pick_tables(size_t tokens)
+{
+    (void)tokens;
+    return &tables;
+}
+
+/* ----------------------------------------------------------- family "sign" */
+
+enum { SIGN_ROWS = 16, SIGN_TOKENS = 64 };
+
+/* One group of 16 rows as bytes 0 and 1: [step][row][4]; rows beyond n repeat the last. */
+static inline void expand_group(__m256i bytes[STEPS][2], float d[SIGN_ROWS], const uint8_t *w, size_t stride, size_t n)
+{
+    _Alignas(16) uint16_t scales[SIGN_ROWS];
+    const __m256i one = _mm256_set1_epi8(1);
+    const uint8_t *row[SIGN_ROWS];
+    for (size_t i = 0; i < SIGN_ROWS; i++) {
+        row[i] = w + MIN(i, n - 1) * stride;
+        memcpy(&scales[i], row[i], sizeof scales[i]);
+    }
+    for (size_t eight = 0; eight < 2; eight++) {
+        const uint8_t *const *r = row + 8 * eight;
+        __m256i a = load_rows(r[0] + 2, r[4] + 2), b = load_rows(r[1] + 2, r[5] + 2), c = load_rows(r[2] + 2, r[6] + 2), e = load_rows(r[3] + 2, r[7] + 2);
+        __m256i ab = _mm256_unpacklo_epi32(a, b), ce = _mm256_unpacklo_epi32(c, e), ab_high = _mm256_unpackhi_epi32(a, b), ce_high = _mm256_unpackhi_epi32(c, e);
+        __m256i word[4] = {_mm256_unpacklo_epi64(ab, ce), _mm256_unpackhi_epi64(ab, ce), _mm256_unpacklo_epi64(ab_high, ce_high), _mm256_unpackhi_epi64(ab_high, ce_high)};
+        for (size_t m = 0; m < 4; m++) {
+#pragma GCC unroll 8
+            for (int b8 = 0; b8 < 8; b8++)
+                bytes[m * 8 + (size_t)b8][eight] = _mm256_and_si256(_mm256_srli_epi32(word[m], b8), one);
+        }
+    }
+    _mm256_store_ps(d, load_f16(scales));
+    _mm256_store_ps(d + 8, load_f16(scales + 8));
+}
+
+/* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
+static inline void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes, const float *s, const int32_t *sum, size_t n)
+{
+    __m256i p[4][2];
+#pragma GCC unroll 4
+    for (size_t t = 0; t < n; t++)
+        p[t][0] = p[t][1] = _mm256_setzero_si256();
+    for (size_t step = 0; step < STEPS; step++, codes += 16) {
+        __m256i w0 = bytes[step][0], w1 = bytes[step][1];
+#pragma GCC unroll 4
+        for (size_t t = 0; t < n; t++) { /* 16-bit lanes: at most 32 * 254 */
+            int32_t four;
+            memcpy(&four, codes + 4 * t, sizeof four);
+            __m256i q = _mm256_set1_epi32(four);
+            p[t][0] = _mm256_add_epi16(p[t][0], _mm256_maddubs_epi16(w0, q));
+            p[t][1] = _mm256_add_epi16(p[t][1], _mm256_maddubs_epi16(w1, q));
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t t = 0; t < n; t++) {
+#pragma GCC unroll 2
+        for (size_t eight = 0; eight < 2; eight++) {
+            float *a = acc[t] + 8 * eight;
+            __m256i isum = _mm256_sub_epi32(_mm256_madd_epi16(p[t][eight], _mm256_set1_epi16(2)), _mm256_set1_epi32(sum[t]));
+            __m256 ds = _mm256_mul_ps(_mm256_load_ps(d + 8 * eight), _mm256_set1_ps(s[t]));
+            _mm256_store_ps(a, _mm256_fmadd_ps(ds, _mm256_cvtepi32_ps(isum), _mm256_load_ps(a)));
+        }
+    }
+}
+
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+{
+    const struct steps s = steps_of(packed, groups, tokens);
+    size_t stride = groups * Q1_BYTES;
+    for (size_t r = row0; r < row1; r += SIGN_ROWS) {
+        size_t n = MIN(row1 - r, (size_t)SIGN_ROWS);
+        const char *ahead = (const char *)w + MIN(r + SIGN_ROWS, row1 - 1) * stride; /* the next rows, to L2 */
+        _Alignas(32) float acc[SIGN_TOKENS][SIGN_ROWS] = {0};
+        for (size_t g = 0; g < groups; g++) {
+            __m256i bytes[STEPS][2];
+            _Alignas(32) float d[SIGN_ROWS];
+            expand_group(bytes, d, w + r * stride + g * Q1_BYTES, stride, n);
+            for (size_t line = 0; line < SIGN_ROWS * Q1_BYTES; line += 64)
+                _mm_prefetch(ahead + g * SIGN_ROWS * Q1_BYTES + line, _MM_HINT_T1);
+            const uint8_t *codes = s.codes + g * s.padded * GROUP;
+            for (size_t t = 0; t < tokens; t += 4, codes += STEPS_QUAD) {
+                const float *scale = s.scales + g * s.padded + t;
+                const int32_t *sum = s.sums + g * s.padded + t;
+                switch (MIN(tokens - t, (size_t)4)) {
+                case 1:
+                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 1);
+                    break;
+                case 2:
+                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 2);
+                    break;
+                case 3:
+                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 3);
+                    break;
+                default:
+                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 4);
+                }
+            }
+        }
+        for (size_t t = 0; t < tokens; t++)
+            memcpy(y + t * y_stride + r, acc[t], n * sizeof(float));
+    }
+}
+
+static const struct q1_family sign = {"sign", SIGN_ROWS, SIGN_TOKENS, steps_bytes, steps_pack, sign_run};
+
+static const struct q1_family *pick_sign(size_t tokens)
+{
+    (void)tokens;
+    return &sign;
+}
+
+static const struct q1_family *pick_popcount(size_t tokens)
+{
+    (void)tokens;
+    return &popcount;
+}
+
+static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
+
+/* ------------------------------------------------------------------- table */
+
+const struct kernels kernels_avx2 = {
+    .level = "avx2",
+    .needs = CPU_AVX2,
+    .quantize_i8 = quantize_i8,
+    .dot_f32 = dot_f32,
+    .dot_i8 = dot_i8,
+    .rmsnorm = rmsnorm,
+    .add = add,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .f16_from_f32 = f16_from_f32,
+    .f32_from_f16 = f32_from_f16,
+    .argmax = argmax,
+    .attn_scores_f16 = attn_scores_f16,
+    .attn_scores_f32 = attn_scores_f32,
+    .attn_softmax = attn_softmax,
+    .attn_values_f16 = attn_values_f16,
+    .attn_values_f32 = attn_values_f32,
+    .q1 = {pick_sign, pick_popcount, pick_tables},
+    .q1_auto = q1_auto,
+};
