@@ -1,9 +1,10 @@
 /* How fast this machine reads memory with the engine's threads: the ceiling of decoding,
  * which reads every weight once per token. */
+#include "engine.h"
+
 #include "arena.h"
 #include "clock.h"
 #include "cpu.h"
-#include "engine.h"
 
 enum { MEGABYTE = 1 << 20, MEASURE_MB = 256, PASSES = 7 };
 

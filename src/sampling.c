@@ -1,11 +1,12 @@
 /* What the public interface says about sampling: recommended settings, seeds, and the
  * model's own probabilities. */
+#include "engine.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "candidates.h"
-#include "engine.h"
 #include "fpenv.h"
 #include "mathfn.h"
 #include "rng.h"
