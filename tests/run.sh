@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the test binary and every shell test, or some: sh tests/run.sh BUILD_DIR [NAME...]
-# NAME is the beginning of a unit test's name, or cli/NAME for a shell test: tests/cli/NAME.sh.
-# That gets the program in $SIGNUM, the build folder in $BUILD, a fresh folder in $TMP, sources
+# NAME is the beginning of a unit test's name, "unit" for all of them, or cli/NAME for the shell
+# test tests/cli/NAME.sh.
+# A shell test gets the program in $SIGNUM, the build folder in $BUILD, a fresh folder in $TMP, sources
 # tests/cli/lib.sh, and fails by a non-zero exit, but for 77: it could not run here and says why.
 set -u
 build=$(cd "$1" && pwd)
@@ -9,19 +10,22 @@ shift
 passed=0
 failed=0
 
+all=
 units=
 scripts=
 for name; do
     case $name in
+    unit) all=yes ;;
     cli/*) scripts="$scripts tests/$name.sh" ;;
     *) units="$units $name" ;;
     esac
 done
 if [ $# -eq 0 ]; then
+    all=yes
     scripts=$(echo tests/cli/*.sh)
 fi
 
-if [ $# -eq 0 ] || [ -n "$units" ]; then
+if [ -n "$all$units" ]; then
     # shellcheck disable=SC2086 # names are words
     summary=$(${RUN_WITH-} "$build/signum-tests" $units) || true # RUN_WITH: an emulator
     echo "unit tests: $summary"

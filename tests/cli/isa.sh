@@ -3,13 +3,10 @@
 # level files, and level files that show nothing but their table (a helper that another file
 # could link to would bring the wide instructions back).
 . tests/cli/lib.sh
-tool() { # objdump or nm for the files in $BUILD
-    case $(basename "$BUILD") in
-    aarch64-*) "aarch64-linux-gnu-$1" ;;
-    *) "$1" ;;
-    esac
-}
-command -v objdump >/dev/null || skip "objdump is needed"
+prefix=
+case $(basename "$BUILD") in aarch64-*) prefix=aarch64-linux-gnu- ;; esac
+disassemble() { "${prefix}objdump" -d --no-show-raw-insn "$1"; }
+command -v "${prefix}objdump" >/dev/null || skip "${prefix}objdump is needed"
 case $(basename "$BUILD") in
 x86_64-*)
     levels="avx2 avxvnni avx512 avx512vnni amx"
@@ -32,14 +29,14 @@ for object in $(cd "$BUILD" && find src -name '*.o' | sort); do
     *" $name "*)
         case $object in
         src/kernels/*)
-            names=$(tool nm -g --defined-only "$BUILD/$object" | awk '{ print $3 }')
-            [ "$names" = "kernels_$name" ] || fail "$object defines more than kernels_$name:" "$names"
+            names=$("${prefix}nm" -g --defined-only "$BUILD/$object" | awk '$3 !~ /^__/ { print $3 }')
+            [ "$names" = "kernels_$name" ] || fail "$object shows more than kernels_$name: $names"
             continue
             ;;
         esac
         ;;
     esac
-    tool objdump -d --no-show-raw-insn "$BUILD/$object" | grep -E "$wide" | grep -vE "$old" >"$TMP/wide"
+    disassemble "$BUILD/$object" | grep -E "$wide" | grep -vE "$old" >"$TMP/wide"
     [ -s "$TMP/wide" ] && fail "$object is not baseline: $(head -n 3 "$TMP/wide")"
     checked=$((checked + 1))
 done
@@ -49,6 +46,6 @@ done
 for name in $levels; do
     object=$BUILD/src/kernels/$name.o
     [ -f "$object" ] || continue
-    tool objdump -d --no-show-raw-insn "$object" | grep -qE "$wide" || fail "found nothing wide in $name.o"
+    disassemble "$object" | grep -qE "$wide" || fail "found nothing wide in $name.o"
 done
 exit 0

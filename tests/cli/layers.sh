@@ -10,8 +10,8 @@ sources=$(find src -name '*.[ch]' ! -name '*_tables.h')
 headers=$(find include src -name '*.h' ! -name '*_tables.h')
 
 # base 0, compute 1, model 2, engine 3, cli 4, as the header's "Layer:" says. The public
-# header is below everything; a file without a header of its own has the layer of the first
-# header that it includes.
+# header is below everything; a file without a header of its own is where the highest of its
+# headers is, but below cli.
 rank_of_name() {
     case $1 in
     base) echo 0 ;;
@@ -36,10 +36,14 @@ rank() {
     esac
     header=${1%.c}
     header=${header%.h}.h
-    if [ ! -f "$header" ]; then
-        header=$(find_header "$(includes "$1" | head -n 1)" "$1")
+    if [ -f "$header" ]; then
+        rank_of_name "$(sed -n 's/.*Layer: \([a-z]*\)\..*/\1/p' "$header" | head -n 1)"
+        return
     fi
-    rank_of_name "$(sed -n 's/.*Layer: \([a-z]*\)\..*/\1/p' "$header" | head -n 1)"
+    for name in $(includes "$1"); do
+        case $name in *_tables.h) continue ;; esac
+        rank "$(find_header "$name" "$1")"
+    done | sort -n | tail -n 1 | sed 's/4/3/'
 }
 
 for file in $sources; do
@@ -101,6 +105,12 @@ fi
 for file in $headers; do
     grep -q '^#ifndef SIGNUM_' "$file" || problem "$file has no guard"
 done
+
+# Nothing else at the top.
+if command -v git >/dev/null && git rev-parse --git-dir >/dev/null 2>&1; then
+    git ls-files | cut -d / -f 1 | sort -u |
+        grep -vxE 'src|include|tests|tools|models|Makefile|README\.md|LICENSE|\..*' | sed 's/$/ does not belong at the top/' >>"$problems"
+fi
 
 [ -s "$problems" ] && cat "$problems" && fail "the architecture"
 exit 0
