@@ -19,7 +19,7 @@ while read -r name outcome; do
     ok-0 | any-0) ;;
     error-[1-5] | any-[1-5])
         [ "$(wc -l <"$TMP/err")" -eq 1 ] || problem="not one line on stderr"
-        LC_ALL=C grep -q '[^ -~]' "$TMP/err" && problem="unprintable bytes on stderr"
+        LC_ALL=C grep -q '[[:cntrl:]]' "$TMP/err" && problem="control characters on stderr"
         ;;
     *) problem="exit status $status, expected $outcome" ;;
     esac
