@@ -50,9 +50,12 @@ static bool add_split(struct dry *d, struct split s)
 
 static bool holds(const struct buf *word, struct sg_str s)
 {
-    for (size_t i = 0; i + s.len <= word->len; i++)
-        if (memcmp(word->data + i, s.data, s.len) == 0)
+    const char *at = word->data, *end = at + word->len;
+    while (at < end && (at = memchr(at, s.data[0], (size_t)(end - at))) && (size_t)(end - at) >= s.len) {
+        if (memcmp(at, s.data, s.len) == 0)
             return true;
+        at++;
+    }
     return false;
 }
 

@@ -24,12 +24,12 @@ enum sg_status stop_open(struct stop_set *s, const struct sg_str *strings, size_
     if (!s->strings)
         return fail_memory(err, (n + 1) * sizeof *s->strings, "stop strings");
     for (size_t i = 0; i < n; i++) {
-        struct buf text = {0};
-        buf_append_utf8(&text, strings[i].data, strings[i].len);
-        size_t bytes;
         struct stop_string *one = &s->strings[s->n];
-        if (!text.failed && text.len == 0)
+        struct buf text = {0};
+        size_t bytes;
+        if (strings[i].len == 0)
             continue;
+        buf_append_utf8(&text, strings[i].data, strings[i].len);
         *one = (struct stop_string){.text = text.data, .len = text.len};
         s->n++; /* now stop_close frees the text */
         if (text.failed || !mul_size(text.len, sizeof *one->border, &bytes) || !(one->border = malloc(bytes)))
