@@ -402,6 +402,39 @@ struct sg_reply_counts {
 };
 void sg_reply_counts(const struct sg_reply *reply, struct sg_reply_counts *out);
 
+/* -------------------------------------------------------------- generation */
+
+/* Speculation without a second model: guesses the next tokens from what the context
+ * says after the same words, so that one evaluation can check several. It never changes
+ * what is said, only how fast; it learns while it runs how often its guesses are right and
+ * what several rows cost here, and guesses only when that pays. */
+struct sg_draft;
+enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engine, size_t n_ctx, struct sg_error *err);
+void sg_draft_close(struct sg_draft *draft); /* NULL is fine */
+void sg_draft_reset(struct sg_draft *draft); /* forgets the tokens, not what it learned */
+void sg_draft_accept(struct sg_draft *draft, const int32_t *ids, size_t n); /* tokens of the context, in order */
+/* Up to max (and SG_DRAFT_MAX) guesses of what follows; 0: better not. */
+enum { SG_DRAFT_MAX = 15 };
+size_t sg_draft_propose(struct sg_draft *draft, int32_t *out, size_t max);
+/* How long an evaluation of n rows of one session took. */
+void sg_draft_timing(struct sg_draft *draft, size_t n, double seconds);
+
+/* Called for every token of an answer; false ends it. */
+typedef bool sg_step_fn(void *arg, const struct sg_step *step);
+
+struct sg_draft_counts {
+    size_t proposed, accepted; /* guesses evaluated, and those that were right */
+    size_t passes;             /* evaluations, for as many or more tokens */
+};
+
+/* Writes an answer: chooses tokens with reply and evaluates them in session, which must
+ * have logits, until the reply finishes, the context is full, on_step says no, or the
+ * engine is interrupted (SG_INTERRUPTED). Held-back text always comes out. draft may be
+ * NULL, counts too. Afterwards the session holds the evaluated tokens, the last one not
+ * included when it ended the answer, exactly as without a draft. */
+enum sg_status sg_generate(struct sg_session *session, struct sg_reply *reply, struct sg_draft *draft, sg_step_fn *on_step, void *arg,
+                           struct sg_draft_counts *counts, struct sg_error *err);
+
 /* --------------------------------------------------------------- utilities */
 
 /* What this machine can do with the engine's threads, measured now (about 0.3 s, 256 MiB). */

@@ -36,6 +36,7 @@ struct spec {
 static const char *const act_words[] = {"int8", "f32", NULL};
 static const char *const matmul_words[] = {"auto", "sign", "popcount", "tables", NULL};
 static const char *const kv_words[] = {"f16", "f32", NULL};
+static const char *const spec_words[] = {"off", "ngram", NULL};
 static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
 static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "chatml", NULL};
@@ -73,6 +74,7 @@ static const struct spec specs[] = {
     {"-r --reverse-prompt --stop", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
     {"--ignore-eos", NULL, "do not end at the end-of-turn token", ANSWER, FLAG, GENERATE, AT(ignore_eos), 0, 0, NULL},
     {"--no-loop-guard", NULL, "do not end endless repetition", ANSWER, FLAG, GENERATE, AT(no_loop_guard), 0, 0, NULL},
+    {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN, AT(speculation), 0, 0, spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
     {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, GENERATE, AT(seed), 0, 0, NULL},

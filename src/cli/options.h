@@ -51,6 +51,7 @@ struct options {
     enum sg_think think;
     int64_t think_budget;
     bool hide_think, no_loop_guard, ignore_eos, special;
+    int speculation; /* 0: off, 1: from the context's n-grams */
     /* sampling: what the flags said; see options_sampling */
     struct sg_sampling sampling;
     int64_t seed; /* -1: random */

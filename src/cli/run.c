@@ -21,6 +21,7 @@ struct run {
     char last;           /* last answer byte written */
     bool thinking_shown, wrote;
     int64_t prompt_us, answer_us;
+    struct sg_draft_counts draft;
 };
 
 static enum sg_status make_prompt(struct run *r, struct sg_error *err)
@@ -52,12 +53,13 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
 }
 
 /* Shows one step. Thinking goes to stderr, dimmed, and only to a terminal. */
-static void show(struct run *r, const struct sg_step *step)
+static bool show(void *arg, const struct sg_step *step)
 {
+    struct run *r = arg;
     if (r->o->json) {
         buf_append(&r->answer, step->text.data, step->text.len);
         buf_append(&r->thinking, step->thinking.data, step->thinking.len);
-        return;
+        return true;
     }
     bool tty = isatty(STDERR_FILENO);
     if (step->thinking.len && tty && !r->o->hide_think && !r->o->quiet) {
@@ -78,6 +80,7 @@ static void show(struct run *r, const struct sg_step *step)
         r->last = step->text.data[step->text.len - 1];
         r->wrote = true;
     }
+    return !ferror(r->out); /* full disk: no use going on */
 }
 
 static enum sg_status generate(struct run *r, struct sg_error *err)
@@ -86,30 +89,16 @@ static enum sg_status generate(struct run *r, struct sg_error *err)
     TRY(sg_session_open(&r->session, r->engine, r->n_ctx, err));
     TRY(cli_prefill(r->engine, r->session, r->ids, r->n_ids, true, err));
     r->prompt_us = cli_microseconds() - start;
-    start = cli_microseconds();
-    struct sg_step step;
-    for (;;) {
-        TRY(sg_reply_next(r->reply, sg_logits(r->session), &step, err));
-        show(r, &step);
-        if (step.finish != SG_FINISH_NONE)
-            break;
-        if (sg_length(r->session) == sg_capacity(r->session)) {
-            sg_reply_end(r->reply, SG_FINISH_LENGTH, &step);
-            show(r, &step);
-            break;
-        }
-        struct sg_feed feed = {.session = r->session, .ids = &step.id, .n = 1, .n_logits = 1};
-        enum sg_status status = sg_eval(r->engine, &feed, 1, err);
-        if (status == SG_INTERRUPTED) { /* what was held back still belongs to the answer */
-            sg_reply_end(r->reply, SG_FINISH_LENGTH, &step);
-            show(r, &step);
-        }
-        TRY(status);
-        if (ferror(r->out))
-            break; /* full disk: no use going on */
+    struct sg_draft *draft = NULL;
+    if (r->o->speculation) {
+        TRY(sg_draft_open(&draft, r->engine, r->n_ctx, err));
+        sg_draft_accept(draft, r->ids, r->n_ids);
     }
+    start = cli_microseconds();
+    enum sg_status status = sg_generate(r->session, r->reply, draft, show, r, &r->draft, err);
     r->answer_us = cli_microseconds() - start;
-    return SG_OK;
+    sg_draft_close(draft);
+    return status;
 }
 
 static double per_second(size_t n, int64_t us) { return us > 0 ? 1e6 * (double)n / (double)us : 0; }
@@ -187,6 +176,8 @@ static enum sg_status print_json(struct run *r, struct sg_error *err)
     put_number(&b, "prompt_per_second", per_second(r->n_ids, r->prompt_us));
     put_number(&b, "predicted_ms", (double)r->answer_us / 1000);
     put_number(&b, "predicted_per_second", per_second(c.answer_tokens + c.thinking_tokens, r->answer_us));
+    if (r->o->speculation)
+        buf_printf(&b, ",\"draft_n\":%zu,\"draft_n_accepted\":%zu", r->draft.proposed, r->draft.accepted);
     buf_puts(&b, "},");
     put_settings(&b, r);
     buf_puts(&b, "}\n");
@@ -205,6 +196,8 @@ static void print_timings(const struct run *r)
     cli_note("prompt %zu tokens, %.1f ms, %.1f tok/s; answer %zu tokens, %.1f ms, %.2f tok/s; finish: %s; seed %llu; sampling from %s",
              r->n_ids, (double)r->prompt_us / 1000, per_second(r->n_ids, r->prompt_us), n, (double)r->answer_us / 1000,
              per_second(n, r->answer_us), sg_finish_name(c.finish), (unsigned long long)r->sampling.seed, r->sampling_source);
+    if (r->o->speculation)
+        cli_note("speculation: %zu of %zu guesses were right, %zu evaluations", r->draft.accepted, r->draft.proposed, r->draft.passes);
 }
 
 static enum sg_status run(struct run *r, struct sg_error *err)
