@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NONE UINT32_MAX /* no rank, no place */
+
 /* Words up to this many bytes take the simple way: looking through all pairs for the best is
  * faster than keeping them in order. */
 enum { SHORT_WORD = 48 };
@@ -42,7 +44,7 @@ static uint32_t rank_of(const struct bpe *b, int32_t left, int32_t right)
     for (uint32_t rank; hash_index_next(&b->index, &p, &rank);)
         if (b->merges[rank].left == left && b->merges[rank].right == right)
             return rank;
-    return BPE_NONE;
+    return NONE;
 }
 
 static void encode_short(const struct bpe *b, const char *word, size_t len, struct ids *out)
@@ -59,7 +61,7 @@ static void encode_short(const struct bpe *b, const char *word, size_t len, stru
         for (size_t i = 1; i + 1 < n; i++)
             if (rank[i] < rank[best])
                 best = i;
-        if (rank[best] == BPE_NONE)
+        if (rank[best] == NONE)
             break;
         id[best] = b->merges[rank[best]].result;
         n--;
@@ -77,59 +79,64 @@ static void encode_short(const struct bpe *b, const char *word, size_t len, stru
 
 /* ---------------------------------------------------------------- long words
  *
- * The symbols form a linked list over the places of their first bytes. A heap of
- * (rank, place) tells the pair to join next; what it holds about pairs that have
- * changed since is recognised by the rank and skipped. */
+ * The symbols form a linked list over the places of their first bytes. The pair to join next has
+ * the lowest (rank, place) of all, so it certainly is lower than its two neighbours: a heap of the
+ * pairs that are lower than their neighbours is enough, a third of them in random text and one in
+ * a run of equal letters. Entries whose pair has changed since are recognised by the rank: a
+ * place never sees the same pair twice. Entries that are only no longer lower than a neighbour do
+ * no harm, they wait their turn. */
 
 struct bpe_node {
     int32_t id;
-    uint32_t prev, next; /* places; BPE_NONE: none */
-    uint32_t rank;       /* of the pair that begins here; BPE_NONE: no merge, or no symbol any more */
+    uint32_t prev, next; /* places; NONE: none */
+    uint32_t rank;       /* of the pair that begins here; NONE: no merge, or no symbol any more */
 };
 
 enum { HEAP_ARITY = 4 }; /* half as many levels, that is cache misses, as a binary heap */
 
-struct heap {
-    uint64_t *keys; /* rank << 32 | place */
-    size_t len;
-};
-
-static void sift_down(struct heap *h, size_t at)
+static void sift_down(uint64_t *heap, size_t len, size_t at)
 {
-    uint64_t key = h->keys[at];
+    uint64_t key = heap[at];
     for (;;) {
-        size_t child = at * HEAP_ARITY + 1, end = MIN(child + HEAP_ARITY, h->len);
-        if (child >= h->len)
+        size_t child = at * HEAP_ARITY + 1, end = MIN(child + HEAP_ARITY, len);
+        if (child >= len)
             break;
         size_t least = child;
         for (size_t i = child + 1; i < end; i++)
-            if (h->keys[i] < h->keys[least])
+            if (heap[i] < heap[least])
                 least = i;
-        if (h->keys[least] >= key)
+        if (heap[least] >= key)
             break;
-        h->keys[at] = h->keys[least];
+        heap[at] = heap[least];
         at = least;
     }
-    h->keys[at] = key;
+    heap[at] = key;
 }
 
-static uint64_t heap_pop(struct heap *h)
+static uint64_t heap_pop(struct bpe_scratch *s)
 {
-    uint64_t least = h->keys[0];
-    h->keys[0] = h->keys[--h->len];
-    if (h->len > 0)
-        sift_down(h, 0);
+    uint64_t least = s->heap[0];
+    s->heap[0] = s->heap[--s->heap_len];
+    if (s->heap_len > 0)
+        sift_down(s->heap, s->heap_len, 0);
     return least;
 }
 
-static void heap_push(struct heap *h, uint64_t key)
+static bool heap_push(struct bpe_scratch *s, uint64_t key)
 {
-    size_t at = h->len++;
-    while (at > 0 && h->keys[(at - 1) / HEAP_ARITY] > key) {
-        h->keys[at] = h->keys[(at - 1) / HEAP_ARITY];
-        at = (at - 1) / HEAP_ARITY;
+    if (s->heap_len == s->heap_cap) {
+        size_t cap = MAX(s->heap_cap + s->heap_cap / 2, (size_t)1024), bytes;
+        uint64_t *grown = mul_size(cap, sizeof *grown, &bytes) ? realloc(s->heap, bytes) : NULL;
+        if (!grown)
+            return false;
+        s->heap = grown;
+        s->heap_cap = cap;
     }
-    h->keys[at] = key;
+    size_t at = s->heap_len++;
+    for (; at > 0 && s->heap[(at - 1) / HEAP_ARITY] > key; at = (at - 1) / HEAP_ARITY)
+        s->heap[at] = s->heap[(at - 1) / HEAP_ARITY];
+    s->heap[at] = key;
+    return true;
 }
 
 void bpe_scratch_free(struct bpe_scratch *s)
@@ -139,78 +146,86 @@ void bpe_scratch_free(struct bpe_scratch *s)
     *s = (struct bpe_scratch){0};
 }
 
-/* A word of n bytes starts with n - 1 pairs; each of at most n - 1 joins takes one from the heap
- * and adds two. */
-static bool scratch_reserve(struct bpe_scratch *s, size_t n)
+static bool reserve_nodes(struct bpe_scratch *s, size_t n)
 {
     size_t bytes;
     if (n <= s->n_nodes)
         return true;
-    bpe_scratch_free(s);
-    if (!mul_size(n, 2 * sizeof *s->heap, &bytes)) /* which is also the size of the nodes */
-        return false;
-    s->nodes = malloc(n * sizeof *s->nodes);
-    s->heap = malloc(bytes);
-    if (!s->nodes || !s->heap) {
-        bpe_scratch_free(s);
-        return false;
-    }
-    s->n_nodes = n;
-    return true;
+    free(s->nodes);
+    s->nodes = mul_size(n, sizeof *s->nodes, &bytes) ? malloc(bytes) : NULL;
+    s->n_nodes = s->nodes ? n : 0;
+    return s->nodes != NULL;
 }
 
-/* The pair that begins at place i is new. */
-static void update_pair(const struct bpe *b, struct bpe_node *nodes, struct heap *heap, uint32_t i)
+/* Whether the pair at i has a merge and goes before both its neighbours. */
+static bool is_least(const struct bpe_node *nodes, uint32_t i)
+{
+    const struct bpe_node *n = &nodes[i];
+    return n->rank != NONE && (n->prev == NONE || nodes[n->prev].rank > n->rank) && nodes[n->next].rank >= n->rank;
+}
+
+static bool push_if_least(struct bpe_scratch *s, uint32_t i)
+{
+    return i == NONE || !is_least(s->nodes, i) || heap_push(s, (uint64_t)s->nodes[i].rank << 32 | i);
+}
+
+static void update_rank(const struct bpe *b, struct bpe_node *nodes, uint32_t i)
 {
     uint32_t next = nodes[i].next;
-    nodes[i].rank = next == BPE_NONE ? BPE_NONE : rank_of(b, nodes[i].id, nodes[next].id);
-    if (nodes[i].rank != BPE_NONE)
-        heap_push(heap, (uint64_t)nodes[i].rank << 32 | i);
+    nodes[i].rank = next == NONE ? NONE : rank_of(b, nodes[i].id, nodes[next].id);
+}
+
+/* Joins the pair at i and enters the pairs that become least by that: among the two that change and
+ * the two beyond them. */
+static bool join(const struct bpe *b, struct bpe_scratch *s, uint32_t i)
+{
+    struct bpe_node *nodes = s->nodes, *node = &nodes[i], *gone = &nodes[node->next];
+    uint32_t before = node->prev, beyond_left = before == NONE ? NONE : nodes[before].prev, beyond_right = gone->next;
+    if (beyond_left != NONE && is_least(nodes, beyond_left))
+        beyond_left = NONE; /* it is in the heap already */
+    if (beyond_right != NONE && is_least(nodes, beyond_right))
+        beyond_right = NONE;
+
+    node->id = b->merges[node->rank].result;
+    node->next = gone->next;
+    gone->rank = NONE;
+    if (node->next != NONE)
+        nodes[node->next].prev = i;
+    update_rank(b, nodes, i);
+    if (before != NONE)
+        update_rank(b, nodes, before);
+    return push_if_least(s, beyond_left) && push_if_least(s, before) && push_if_least(s, i) && push_if_least(s, beyond_right);
 }
 
 static bool encode_long(const struct bpe *b, const char *word, size_t len, struct bpe_scratch *s, struct ids *out)
 {
-    if (!scratch_reserve(s, len)) {
-        out->failed = true;
+    if (!reserve_nodes(s, len))
         return false;
-    }
     struct bpe_node *nodes = s->nodes;
-    struct heap heap = {.keys = s->heap};
-    for (size_t i = 0; i < len; i++) {
-        int32_t id = b->bytes[(unsigned char)word[i]];
-        bool is_last = i + 1 == len;
-        uint32_t rank = is_last ? BPE_NONE : rank_of(b, id, b->bytes[(unsigned char)word[i + 1]]);
-        nodes[i] = (struct bpe_node){id, i == 0 ? BPE_NONE : (uint32_t)i - 1, is_last ? BPE_NONE : (uint32_t)i + 1, rank};
-        if (rank != BPE_NONE)
-            heap.keys[heap.len++] = (uint64_t)rank << 32 | i;
+    for (size_t i = 0; i < len; i++)
+        nodes[i] = (struct bpe_node){b->bytes[(unsigned char)word[i]], i == 0 ? NONE : (uint32_t)i - 1,
+                                     i + 1 == len ? NONE : (uint32_t)i + 1, NONE};
+    for (size_t i = 0; i < len; i++)
+        update_rank(b, nodes, (uint32_t)i);
+    s->heap_len = 0;
+    for (size_t i = 0; i < len; i++)
+        if (!push_if_least(s, (uint32_t)i))
+            return false;
+    while (s->heap_len > 0) {
+        uint64_t key = heap_pop(s);
+        uint32_t i = (uint32_t)key;
+        if (nodes[i].rank == (uint32_t)(key >> 32) && !join(b, s, i))
+            return false;
     }
-    for (size_t i = DIV_UP(heap.len, HEAP_ARITY); i-- > 0;)
-        sift_down(&heap, i);
-    while (heap.len > 0) {
-        uint64_t key = heap_pop(&heap);
-        uint32_t i = (uint32_t)key, rank = (uint32_t)(key >> 32);
-        struct bpe_node *node = &nodes[i];
-        if (node->rank != rank)
-            continue;
-        struct bpe_node *gone = &nodes[node->next];
-        gone->rank = BPE_NONE;
-        node->id = b->merges[rank].result;
-        node->next = gone->next;
-        if (node->next != BPE_NONE)
-            nodes[node->next].prev = i;
-        update_pair(b, nodes, &heap, i);
-        if (node->prev != BPE_NONE)
-            update_pair(b, nodes, &heap, node->prev);
-    }
-    for (uint32_t i = 0; i != BPE_NONE; i = nodes[i].next)
+    for (uint32_t i = 0; i != NONE; i = nodes[i].next)
         ids_push(out, nodes[i].id);
     return !out->failed;
 }
 
-bool bpe_encode(const struct bpe *b, const char *word, size_t len, struct bpe_scratch *s, struct ids *out)
+void bpe_encode(const struct bpe *b, const char *word, size_t len, struct bpe_scratch *s, struct ids *out)
 {
-    if (len > SHORT_WORD)
-        return encode_long(b, word, len, s, out);
-    encode_short(b, word, len, out);
-    return !out->failed;
+    if (len <= SHORT_WORD)
+        encode_short(b, word, len, out);
+    else if (!encode_long(b, word, len, s, out))
+        out->failed = true;
 }

@@ -16,8 +16,6 @@ struct bpe {
     struct hash_index index;  /* from pair to rank */
 };
 
-#define BPE_NONE UINT32_MAX
-
 /* Makes an empty table for n_merges merges, every one of which must then be added. False: out of
  * memory. bpe_free is safe after failure and on a zeroed struct. */
 bool bpe_init(struct bpe *b, size_t n_merges);
@@ -30,15 +28,15 @@ bool bpe_add(struct bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t 
 
 /* Memory for long words, reused from word to word; zero it, free it when done. */
 struct bpe_scratch {
-    struct bpe_node *nodes;
-    uint64_t *heap;
-    size_t n_nodes, n_heap; /* elements allocated */
+    struct bpe_node *nodes; /* (n_nodes) one for every byte */
+    uint64_t *heap;         /* (heap_cap) of which heap_len are in use */
+    size_t n_nodes, heap_len, heap_cap;
 };
 void bpe_scratch_free(struct bpe_scratch *s);
 
 /* Appends the tokens of a word: its bytes, of which the pair whose merge ranks lowest is joined
  * (the leftmost of equals), again and again until no pair has a merge. len < UINT32_MAX. Takes
- * O(len log len). False: out of memory (also told by out->failed). */
-bool bpe_encode(const struct bpe *b, const char *word, size_t len, struct bpe_scratch *s, struct ids *out);
+ * O(len log len). out->failed when memory runs out. */
+void bpe_encode(const struct bpe *b, const char *word, size_t len, struct bpe_scratch *s, struct ids *out);
 
 #endif

@@ -36,7 +36,7 @@ static inline bool hash_index_init(struct hash_index *x, size_t n)
 {
     x->n_slots = 64;
     x->number_mask = 0;
-    while (x->n_slots < n + n * 2 / 3) /* load up to 0.6 */
+    while (x->n_slots < n + n / 3 * 2) /* load up to 0.6 */
         x->n_slots *= 2;
     while (x->number_mask < n)
         x->number_mask = x->number_mask << 1 | 1;
