@@ -87,7 +87,9 @@ TEST(conversation)
     CHECK(c.messages[9].attempt == 1);
     CHECK(conversation_drop_answer(&c) && c.attempt == 2);
     CHECK(conversation_undo(&c, 2) == 2 && c.n == 6 && c.attempt == 0);
-    CHECK(conversation_undo(&c, 2) == 2 && c.n == 2 && c.first == 2);
+    CHECK(c.first == 4);
+    CHECK(conversation_undo(&c, 2) == 2 && c.n == 2 && c.first == 0); /* what was forgotten has room again */
+    CHECK(conversation_forget(&c, 2) == 0);
     CHECK(conversation_undo(&c, 2) == 1 && c.n == 0 && c.first == 0 && c.has_system);
     conversation_free(&c);
 }

@@ -21,6 +21,7 @@ extern const struct command cli_commands[];
 extern const size_t cli_n_commands;
 
 int cmd_run(struct options *o);
+int cmd_chat(struct options *o);
 int cmd_info(struct options *o);
 int cmd_check(struct options *o);
 int cmd_perplexity(struct options *o);
@@ -31,6 +32,8 @@ int cmd_bench(struct options *o);
 
 /* Set by SIGINT (and SIGTERM, SIGHUP); sg_eval polls it. */
 extern volatile sig_atomic_t cli_interrupted;
+/* Called when the mapped model fails under us, if not NULL; safe in a signal handler. */
+extern void (*cli_before_dying)(void);
 
 /* One line on stderr: "signum: ...". cli_note is silent with -q. Both escape
  * nothing: pass file strings through cli_show or escaped(). */

@@ -12,6 +12,7 @@
 #include "utf8.h"
 
 volatile sig_atomic_t cli_interrupted;
+void (*cli_before_dying)(void);
 
 static bool quiet, progress_shown;
 

@@ -67,7 +67,8 @@ static void truncate(struct conversation *c, size_t n)
         buf_free(&m->content);
         buf_free(&m->reasoning);
     }
-    c->first = MIN(c->first, c->n);
+    if (c->first >= c->n)
+        c->first = 0; /* the older ones have room again */
 }
 
 size_t conversation_undo(struct conversation *c, size_t n)
@@ -98,14 +99,13 @@ bool conversation_drop_answer(struct conversation *c)
 
 size_t conversation_forget(struct conversation *c, size_t n)
 {
-    size_t forgotten = 0;
-    while (c->first < c->n) {
-        if (c->messages[c->first].from_user) {
-            if (forgotten == n)
-                break;
+    size_t live = conversation_live_turns(c), forgotten = 0;
+    n = MIN(n, live ? live - 1 : 0);
+    for (size_t i = c->first + 1; forgotten < n; i++) {
+        if (c->messages[i].from_user) {
+            c->first = i;
             forgotten++;
         }
-        c->first++;
     }
     return forgotten;
 }

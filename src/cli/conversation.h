@@ -19,7 +19,7 @@ struct conversation {
     bool has_system;
     struct message *messages; /* questions and answers; a question may lack its answer */
     size_t n, cap;
-    size_t first;     /* older ones are kept but no longer in the context; a question, or n */
+    size_t first;     /* older ones are kept but no longer in the context; 0, or a question */
     uint32_t attempt; /* of the next answer: how many were dropped for another */
     bool failed;  /* out of memory at some point: the last change is not whole */
 };
@@ -43,7 +43,7 @@ size_t conversation_undo(struct conversation *c, size_t n);
 /* Removes the answers after the last question; false when there are none. */
 bool conversation_drop_answer(struct conversation *c);
 
-/* Takes the oldest n turns out of the context; returns how many there were. */
+/* Takes the oldest n turns out of the context, but not the last one; returns how many. */
 size_t conversation_forget(struct conversation *c, size_t n);
 
 void conversation_clear(struct conversation *c); /* all but the system prompt */

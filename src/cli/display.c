@@ -338,6 +338,15 @@ void display_end(struct display *d)
     d->thought = 0;
 }
 
+void display_pause(struct display *d)
+{
+    if (!d->tty || d->part == DISPLAY_IDLE)
+        return;
+    flush(d);
+    if (d->col > 0)
+        put_newline(d);
+}
+
 bool display_at_line_start(const struct display *d) { return d->col == 0 && !d->counting && d->word.len == 0; }
 
 void display_free(struct display *d)

@@ -59,6 +59,10 @@ void display_answer(struct display *d, const char *text, size_t len);
 /* Text of the think block, and how many tokens it has until now. */
 void display_think(struct display *d, const char *text, size_t len, size_t tokens);
 
+/* Shows what waits and ends the line, so that something else can be written; the answer goes
+ * on after it. */
+void display_pause(struct display *d);
+
 /* The answer is complete, or was stopped: shows what waits, ends the line, and is ready for
  * the next one. */
 void display_end(struct display *d);

@@ -8,6 +8,7 @@
 
 const struct command cli_commands[] = {
     {"run", CMD_RUN, "signum run [-m FILE] [TEXT... | -p TEXT | -f FILE]", "answer one prompt and exit", cmd_run},
+    {"chat", CMD_CHAT, "signum chat [-m FILE] [-C | --session NAME]", "a conversation in the terminal", cmd_chat},
     {"perplexity", CMD_PERPLEXITY, "signum perplexity -m FILE -f TEXT [-c N]", "how well the model predicts a text", cmd_perplexity},
     {"tokenize", CMD_TOKENIZE, "signum tokenize -m FILE [TEXT... | -f FILE | --ids 1,2,3 | --jsonl]", "text to token ids and back", cmd_tokenize},
     {"render", CMD_RENDER, "signum render -m FILE --jsonl < CONVERSATIONS", "conversations to prompts", cmd_render},
@@ -73,6 +74,8 @@ static void on_bus_error(int signal)
 {
     static const char text[] = "signum: the model file changed or could not be read while in use\n";
     (void)signal;
+    if (cli_before_dying)
+        cli_before_dying();
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
         _exit(SG_BAD_MODEL);
     _exit(SG_BAD_MODEL);

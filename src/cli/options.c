@@ -10,10 +10,10 @@
 
 enum kind { FLAG, STRING, INTEGER, FLOAT, CHOICE, LIST, BIAS, SEED, SAMPLERS, IGNORED_FLAG, IGNORED_VALUE };
 
-enum group { MODEL, INPUT, ANSWER, SAMPLING, OUTPUT, HIDDEN, GROUPS };
+enum group { MODEL, SESSION, INPUT, ANSWER, SAMPLING, OUTPUT, HIDDEN, GROUPS };
 
 static const char *const group_titles[GROUPS] = {
-    "Model and machine", "Input", "Answer", "Sampling (defaults come from the model)", "Output", NULL,
+    "Model and machine", "Session", "Input", "Answer", "Sampling (defaults come from the model)", "Output", NULL,
 };
 
 struct spec {
@@ -39,6 +39,7 @@ static const char *const kv_words[] = {"f16", "f32", NULL};
 static const char *const spec_words[] = {"off", "ngram", NULL};
 static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
+static const char *const ctx_full_words[] = {"drop", "stop", NULL};
 static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "chatml", NULL};
 
 static const struct spec specs[] = {
@@ -50,6 +51,12 @@ static const struct spec specs[] = {
     {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0, act_words},
     {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0, matmul_words},
     {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0, 0, template_words},
+
+    {"-C --continue", NULL, "go on with the last session", SESSION, FLAG, CMD_CHAT, AT(continue_last), 0, 0, NULL},
+    {"--session", "NAME", "go on with the session NAME, or begin it", SESSION, STRING, CMD_CHAT, AT(session), 0, 0, NULL},
+    {"--no-save", NULL, "keep no transcript, history or cache", SESSION, FLAG, CMD_CHAT, AT(no_save), 0, 0, NULL},
+    {"--resume-cache", "MIB", "disk space for instant resuming (2048; 0: none)", SESSION, INTEGER, CMD_CHAT, AT(resume_cache), 0, 1 << 30, NULL},
+    {"--ctx-full", "WHAT", "drop the oldest turns, or stop, when the context is full", SESSION, CHOICE, CMD_CHAT, AT(ctx_full), 0, 0, ctx_full_words},
 
     {"-p --prompt", "TEXT", "the prompt", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS, AT(prompt), 0, 0, NULL},
     {"-f --file", "FILE", "read the prompt from FILE (- is stdin); after -p if both", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS | CMD_PERPLEXITY, AT(prompt_file), 0, 0, NULL},
@@ -106,6 +113,7 @@ static const struct spec specs[] = {
 
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
+    {"--no-wrap", NULL, "leave the wrapping of long lines to the terminal", OUTPUT, FLAG, CMD_CHAT, AT(no_wrap), 0, 0, NULL},
     {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL, AT(verbose), 0, 0, NULL},
     {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL, AT(quiet), 0, 0, NULL},
 
@@ -348,6 +356,13 @@ enum sg_status options_set(struct options *o, const char *name, const char *valu
     return set(o, s, bare, value, err);
 }
 
+bool options_fixed(const struct options *o, const char *name)
+{
+    const char *bare = strip_dashes(name);
+    const struct spec *s = find(bare, strlen(bare), true, o->command);
+    return s && (s->commands & o->command) && (s->group == MODEL || s->group == SESSION) && s->offset != AT(ctx_full);
+}
+
 /* ---------------------------------------------------------------- parsing */
 
 static int64_t environment_number(const char *name, int64_t max)
@@ -366,7 +381,7 @@ static int64_t environment_number(const char *name, int64_t max)
 
 static void defaults(struct options *o, unsigned command)
 {
-    *o = (struct options){.command = command, .n_predict = -1, .think_budget = -1, .seed = -1, .repetitions = 5};
+    *o = (struct options){.command = command, .n_predict = -1, .think_budget = -1, .seed = -1, .repetitions = 5, .resume_cache = 2048};
     const char *isa = getenv("SIGNUM_ISA");
     o->isa = isa && *isa ? isa : NULL;
     o->n_threads = environment_number("SIGNUM_THREADS", 1024);
@@ -486,24 +501,49 @@ void options_help(FILE *out, unsigned command)
     }
 }
 
-void options_show(const struct options *o, struct buf *out)
+/* The name that is shown for a spec: the last one, without dashes. */
+static const char *shown_name(const struct spec *s, size_t *len)
+{
+    const char *at = NULL, *name = s->names;
+    size_t n = 0, name_len = 0;
+    while (next_name(s, &at, &n)) {
+        name = at;
+        name_len = n;
+    }
+    const char *bare = strip_dashes(name);
+    *len = name_len - (size_t)(bare - name);
+    return bare;
+}
+
+static bool settable(const struct options *o, const struct spec *s) { return (s->commands & o->command) && s->group != HIDDEN; }
+
+void options_each_name(const struct options *o, void (*fn)(void *arg, const char *name, size_t len), void *arg)
 {
     for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
+        size_t len;
+        const char *name = shown_name(&specs[i], &len);
+        if (settable(o, &specs[i]))
+            fn(arg, name, len);
+    }
+}
+
+void options_show(const struct options *o, const struct sg_sampling *sampling, struct buf *out)
+{
+    struct options effective = *o;
+    effective.sampling = *sampling;
+    for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
         const struct spec *s = &specs[i];
-        if (!(s->commands & o->command) || s->group == HIDDEN)
+        if (!settable(o, s))
             continue;
-        const char *at = NULL, *name = s->names;
-        size_t len = 0, name_len = 0;
-        while (next_name(s, &at, &len)) {
-            name = at;
-            name_len = len;
-        }
-        const char *bare = strip_dashes(name);
-        const void *field = (const char *)o + s->offset;
+        size_t len;
+        const char *name = shown_name(s, &len);
+        const void *field = (const char *)&effective + s->offset;
         bool in_sampling = s->offset >= offsetof(struct options, sampling) && s->offset < offsetof(struct options, sampling) + sizeof(struct sg_sampling);
-        buf_printf(out, "%-22.*s ", (int)(name_len - (size_t)(bare - name)), bare);
-        if (!o->given[i] && (in_sampling || s->kind == STRING || s->kind == BIAS))
-            buf_puts(out, in_sampling ? "(model's default)" : "(none)");
+        buf_printf(out, "%-22.*s ", (int)len, name);
+        if (s->kind == STRING && !*(const char *const *)field)
+            buf_puts(out, "(none)");
+        else if (s->kind == SAMPLERS && !*(const char *)field)
+            buf_puts(out, "edskypmxt");
         else if (s->kind == FLAG)
             buf_puts(out, *(const bool *)field ? "on" : "off");
         else if (s->kind == STRING)
@@ -522,6 +562,6 @@ void options_show(const struct options *o, struct buf *out)
             buf_printf(out, "%zu tokens", o->n_biases);
         else if (s->kind == LIST)
             buf_printf(out, "%zu given", ((const struct strings *)field)->n);
-        buf_putc(out, '\n');
+        buf_puts(out, in_sampling && !o->given[i] ? "  (the model's default)\n" : "\n");
     }
 }

@@ -24,6 +24,8 @@ enum { /* commands, as bits: which flags a command takes */
 
 enum { MAX_STRINGS = 256 };
 
+enum ctx_full { CTX_FULL_DROP, CTX_FULL_STOP }; /* what to do with a full context */
+
 struct strings { /* of a flag that may be repeated */
     struct sg_str item[MAX_STRINGS];
     size_t n;
@@ -61,6 +63,11 @@ struct options {
     /* output */
     const char *output;
     bool json, jsonl, verbose, quiet, force_raw_output;
+    /* chat */
+    bool continue_last, no_save, no_wrap;
+    const char *session;
+    int ctx_full; /* enum ctx_full */
+    int64_t resume_cache;
     /* tokenize, logits */
     const char *ids;
     /* bench: lists such as "512", "1,2", "0-4096+1024" */
@@ -78,8 +85,15 @@ enum sg_status options_parse(struct options *o, unsigned command, int argc, char
  * on/off here). A wrong name's sentence suggests the nearest. */
 enum sg_status options_set(struct options *o, const char *name, const char *value, struct sg_error *err);
 
-/* Appends "name value" lines of all options that a command takes (for /show). */
-void options_show(const struct options *o, struct buf *out);
+/* Whether an option can only be given at the start: it belongs to the model and machine. */
+bool options_fixed(const struct options *o, const char *name);
+
+/* Appends "name value" lines of all options that a command takes (for /show); sampling is
+ * what is in effect. */
+void options_show(const struct options *o, const struct sg_sampling *sampling, struct buf *out);
+
+/* Calls fn with the name of every option that options_set takes, as options_show prints it. */
+void options_each_name(const struct options *o, void (*fn)(void *arg, const char *name, size_t len), void *arg);
 
 /* What is in effect: the model's defaults with the given flags on top, and the seed (a
  * random one is drawn when it is -1 and stored in o->seed as well). Returns where the

@@ -271,6 +271,13 @@ bool terminal_has_input(void)
 
 bool terminal_resized(void) { return take(&got_resize); }
 
+bool terminal_take_interrupt(void)
+{
+    if (!quit_signal)
+        *interrupt_flag = 0;
+    return take(&got_interrupt);
+}
+
 int terminal_quit_signal(void) { return quit_signal; }
 
 void terminal_suspend(void) { stop(); }

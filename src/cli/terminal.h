@@ -44,8 +44,10 @@ enum terminal_event terminal_read(char *bytes, size_t size, size_t *n, int timeo
 /* Whether a key waits to be read. */
 bool terminal_has_input(void);
 
-/* Signals that came since they were last asked for, without waiting. */
+/* Whether such a signal came since it was last asked for, without waiting. The second also
+ * clears *interrupted, unless the program is to end. */
 bool terminal_resized(void);
+bool terminal_take_interrupt(void);
 
 /* The signal that wants the program to end, or 0. */
 int terminal_quit_signal(void);

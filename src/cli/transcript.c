@@ -321,6 +321,49 @@ enum sg_status transcript_save_as(struct transcript *t, const char *folder, cons
     return SG_OK;
 }
 
+/* Whether a name was made from the time. */
+static bool made_name(const char *name)
+{
+    static const char pattern[] = "0000-00-00-000000";
+    for (size_t i = 0; pattern[i]; i++)
+        if (pattern[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != pattern[i])
+            return false;
+    return true;
+}
+
+static enum sg_status rename_file(struct transcript *t, const char *name, struct sg_error *err)
+{
+    struct buf from = {0}, to = {0};
+    enum sg_status status = SG_OK;
+    put_path(&from, t->folder.data, t->name.data);
+    put_path(&to, t->folder.data, name);
+    if (from.failed || to.failed)
+        status = fail_memory(err, from.len, "a path");
+    else if (rename(from.data, to.data) != 0)
+        status = fail(err, SG_FAIL, "the session can not be renamed: %s", strerror(errno));
+    buf_free(&from);
+    buf_free(&to);
+    return status;
+}
+
+enum sg_status transcript_name(struct transcript *t, const char *name, const struct conversation *c, struct sg_error *err)
+{
+    TRY(session_name_check(name, err));
+    if (session_exists(t->folder.data, name))
+        return fail(err, SG_USAGE, "there is already a session \"%s\"", name);
+    if (t->fd >= 0 && !made_name(t->name.data)) {
+        struct buf folder = {0}; /* t is replaced meanwhile */
+        buf_append(&folder, t->folder.data, t->folder.len);
+        enum sg_status status = folder.failed ? fail_memory(err, folder.len, "a path") : transcript_save_as(t, folder.data, name, c, err);
+        buf_free(&folder);
+        return status;
+    }
+    if (t->fd >= 0)
+        TRY(rename_file(t, name, err));
+    set_name(t, name);
+    return SG_OK;
+}
+
 /* ------------------------------------------------------------------- reading */
 
 /* Appends a member's text; false when there is none. */

@@ -70,6 +70,10 @@ enum sg_status transcript_answered(struct transcript *t, const struct conversati
  * is taken or no name. */
 enum sg_status transcript_save_as(struct transcript *t, const char *folder, const char *name, const struct conversation *c, struct sg_error *err);
 
+/* Gives the session a name of its own: the file of an unnamed one is renamed, that of a named
+ * one is copied. */
+enum sg_status transcript_name(struct transcript *t, const char *name, const struct conversation *c, struct sg_error *err);
+
 void transcript_close(struct transcript *t);
 
 struct session_entry {
