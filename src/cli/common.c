@@ -192,10 +192,13 @@ enum sg_status cli_context(const struct sg_engine *engine, const struct options 
 
 enum { MAX_INPUT = 1 << 30 };
 
-/* A text file ends with a newline that is not part of the prompt. */
-static enum sg_status read_text(struct buf *out, const char *path, struct sg_error *err)
+/* A text file ends with a newline that is not part of the prompt; where tokens are
+ * looked at, every byte counts. */
+static enum sg_status read_text(const struct options *o, struct buf *out, const char *path, struct sg_error *err)
 {
     TRY(file_read(out, path, MAX_INPUT, err));
+    if (o->command & (CMD_TOKENIZE | CMD_LOGITS))
+        return SG_OK;
     if (out->len && out->data[out->len - 1] == '\n')
         out->data[--out->len] = 0;
     return SG_OK;
@@ -218,7 +221,7 @@ enum sg_status cli_prompt(const struct options *o, struct buf *out, struct sg_er
             return fail(err, SG_USAGE, "no prompt: give TEXT, -p TEXT, -f FILE, or pipe it in");
         if (given)
             buf_putc(out, '\n');
-        TRY(read_text(out, o->prompt_file ? o->prompt_file : "-", err));
+        TRY(read_text(o, out, o->prompt_file ? o->prompt_file : "-", err));
     }
     if (out->failed)
         return fail_memory(err, out->len, "the prompt");
@@ -233,7 +236,7 @@ enum sg_status cli_system(const struct options *o, struct buf *out, bool *given,
     if (o->system)
         buf_puts(out, o->system);
     if (o->system_file)
-        TRY(read_text(out, o->system_file, err));
+        TRY(read_text(o, out, o->system_file, err));
     if (out->failed)
         return fail_memory(err, out->len, "the system prompt");
     return SG_OK;
