@@ -6,7 +6,7 @@ dir=$1
 bad_files=$2
 seconds=$3
 for target in "$dir"/fuzz_*; do
-    [ -x "$target" ] && [ -f "$target" ] || continue
+    [ -x "$target" ] || continue
     name=$(basename "$target")
     seeds=$dir/seeds-$name
     mkdir -p "$seeds" "$dir/corpus-$name"
