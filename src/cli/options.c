@@ -17,7 +17,7 @@ static const char *const group_titles[GROUPS] = {
 };
 
 struct spec {
-    const char *names; /* separated by spaces; the last long one is the name that /show prints */
+    const char *names; /* separated by spaces; the first long one is the name that /show prints */
     const char *value; /* in the help; NULL for flags */
     const char *help;
     enum group group;
@@ -78,19 +78,19 @@ static const struct spec specs[] = {
     {"--think --reasoning", "WHEN", "on, off, auto: let the model think first", ANSWER, CHOICE, GENERATE, AT(think), 0, 0, think_words},
     {"--think-budget --reasoning-budget", "N", "thinking tokens at most; -1: no limit", ANSWER, INTEGER, GENERATE, AT(think_budget), -1, 1 << 30, NULL},
     {"--hide-think", NULL, "do not show the thinking", ANSWER, FLAG, CMD_RUN | CMD_CHAT, AT(hide_think), 0, 0, NULL},
-    {"-r --reverse-prompt --stop", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
+    {"--stop -r --reverse-prompt", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
     {"--ignore-eos", NULL, "do not end at the end-of-turn token", ANSWER, FLAG, GENERATE, AT(ignore_eos), 0, 0, NULL},
     {"--no-loop-guard", NULL, "do not end endless repetition", ANSWER, FLAG, GENERATE, AT(no_loop_guard), 0, 0, NULL},
     {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN, AT(speculation), 0, 0, spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
     {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, GENERATE, AT(seed), 0, 0, NULL},
-    {"--temperature --temp", "T", "0: always the most probable token", SAMPLING, FLOAT, GENERATE, AT(sampling.temperature), 0, 1000, NULL},
+    {"--temp --temperature", "T", "0: always the most probable token", SAMPLING, FLOAT, GENERATE, AT(sampling.temperature), 0, 1000, NULL},
     {"--top-k", "N", "only the N most probable (0: off)", SAMPLING, INTEGER, GENERATE, AT(sampling.top_k), 0, 1 << 30, NULL},
     {"--top-p", "P", "only the smallest set of this probability (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_p), 0, 1, NULL},
     {"--min-p", "P", "at least P times the best one's probability (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.min_p), 0, 1, NULL},
-    {"--typical-p --typical", "P", "locally typical sampling (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.typical_p), 0, 1, NULL},
-    {"--top-n-sigma --top-nsigma", "N", "within N deviations of the best logit (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_n_sigma), -1, 1000, NULL},
+    {"--typical --typical-p", "P", "locally typical sampling (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.typical_p), 0, 1, NULL},
+    {"--top-nsigma --top-n-sigma", "N", "within N deviations of the best logit (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_n_sigma), -1, 1000, NULL},
     {"--xtc-probability", "P", "chance of leaving out top choices (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_probability), 0, 1, NULL},
     {"--xtc-threshold", "P", "... those above P (over 0.5: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_threshold), 0, 1, NULL},
     {"--dynatemp-range", "T", "temperature varies by T with the entropy", SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_range), 0, 1000, NULL},
@@ -108,7 +108,7 @@ static const struct spec specs[] = {
     {"--mirostat-ent", "X", "... its target in bits", SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_tau), 0, 100, NULL},
     {"--mirostat-lr", "X", "... its learning rate", SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_eta), 0, 100, NULL},
     {"-l --logit-bias", "ID+B", "add B to the logit of token ID, or ID-B (may be repeated)", SAMPLING, BIAS, GENERATE, 0, 0, 0, NULL},
-    {"--sampling-seq --samplers", "LETTERS", "order of the chain (edskypmxt)", SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0, 0, NULL},
+    {"--samplers --sampling-seq", "LETTERS", "order of the chain (edskypmxt)", SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0, 0, NULL},
     {"--min-keep", "N", "truncation keeps at least N candidates", SAMPLING, INTEGER, GENERATE, AT(sampling.min_keep), 0, 1 << 30, NULL},
 
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
@@ -505,10 +505,13 @@ void options_help(FILE *out, unsigned command)
 static const char *shown_name(const struct spec *s, size_t *len)
 {
     const char *at = NULL, *name = s->names;
-    size_t n = 0, name_len = 0;
+    size_t n = 0, name_len = strcspn(s->names, " ");
     while (next_name(s, &at, &n)) {
-        name = at;
-        name_len = n;
+        if (strncmp(at, "--", 2) == 0) {
+            name = at;
+            name_len = n;
+            break;
+        }
     }
     const char *bare = strip_dashes(name);
     *len = name_len - (size_t)(bare - name);
