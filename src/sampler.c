@@ -15,11 +15,11 @@ static const char default_chain[] = "edskypmxt";
 
 /* Which tokens occurred how often among the last ones. */
 struct tally {
-    int32_t *ring;    /* (ring_size) the last tokens; NULL: they are never forgotten */
+    int32_t *ring; /* (ring_size) the last tokens; NULL: they are never forgotten */
     size_t ring_size, n_seen;
-    uint32_t *count;  /* (n_vocab) NULL: nobody wants to know */
-    uint32_t *slot;   /* (n_vocab) where a token with a count stands in ids */
-    int32_t *ids;     /* (n_vocab) the tokens with a count */
+    uint32_t *count; /* (n_vocab) NULL: nobody wants to know */
+    uint32_t *slot;  /* (n_vocab) where a token with a count stands in ids */
+    int32_t *ids;    /* (n_vocab) the tokens with a count */
     size_t n_ids;
 };
 
@@ -37,8 +37,8 @@ struct sampler {
     /* One choice. Tokens are looked at in the logits themselves (-infinity: excluded) until
      * a step needs them listed; the logits are copied when a step changes some. */
     const float *logits;
-    float *copy;  /* (n_vocab) */
-    bool listed;  /* set holds what is left */
+    float *copy; /* (n_vocab) */
+    bool listed; /* set holds what is left */
     size_t position;
     struct candidates set;
 };

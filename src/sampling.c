@@ -232,9 +232,9 @@ double sg_logprob_of(const struct sg_engine *engine, const float *logits, int32_
 size_t sg_top_logprobs(const struct sg_engine *engine, const float *logits, size_t n, struct sg_logprob *out)
 {
     size_t n_vocab = engine->info.n_vocab;
+    uint64_t few[64], *codes = few; /* more are rarely asked for */
     n = MIN(n, n_vocab);
-    uint64_t *codes = n ? malloc(n * sizeof *codes) : NULL;
-    if (!codes)
+    if (n > ARRAY_LEN(few) && !(codes = malloc(n * sizeof *codes)))
         return 0;
     fenv_t mode = fp_enter();
     double total = log_total(logits, n_vocab);
@@ -242,6 +242,7 @@ size_t sg_top_logprobs(const struct sg_engine *engine, const float *logits, size
     for (size_t i = 0; i < n; i++)
         out[i] = (struct sg_logprob){candidate_id(codes[i]), (double)logits[candidate_id(codes[i])] - total};
     fp_leave(mode);
-    free(codes);
+    if (codes != few)
+        free(codes);
     return n;
 }
