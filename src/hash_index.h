@@ -63,6 +63,12 @@ static inline struct probe hash_index_probe(const struct hash_index *x, uint64_t
     return (struct probe){(size_t)hash & (x->n_slots - 1), (uint32_t)(hash >> 32) & ~x->number_mask, 0};
 }
 
+/* Asks for the memory that a probe will read first. */
+static inline void hash_index_prefetch(const struct hash_index *x, uint64_t hash)
+{
+    __builtin_prefetch(&x->slots[(size_t)hash & (x->n_slots - 1)]);
+}
+
 /* The next number that may be the one; false: it is not there. */
 static inline bool hash_index_next(const struct hash_index *x, struct probe *p, uint32_t *number)
 {
