@@ -359,7 +359,7 @@ struct sg_reply_options {
     uint32_t attempt;            /* raised by /regen: other random numbers, same seed */
     int64_t n_predict;           /* answer tokens, thinking not counted; < 0: no limit */
     int64_t think_budget;        /* thinking tokens before the block is closed; < 0: no limit */
-    const struct sg_str *stop;   /* stop strings; empty ones are ignored */
+    const struct sg_str *stop;   /* stop strings, for the answer, not for thinking; empty ones are ignored */
     size_t n_stop;
     bool ignore_eos;             /* end-of-turn tokens can not be sampled */
     bool loop_guard;
@@ -374,7 +374,7 @@ enum sg_status sg_reply_open(struct sg_reply **out, const struct sg_engine *engi
 void sg_reply_close(struct sg_reply *reply); /* NULL is fine */
 
 struct sg_step {
-    int32_t id;              /* the token chosen: evaluate it next, unless finished */
+    int32_t id;              /* the token chosen: evaluate it next, unless finished; -1: ended without one */
     enum sg_finish finish;   /* not NONE: this was the last call */
     struct sg_str text;      /* answer bytes that may be shown now: whole UTF-8 characters */
     struct sg_str thinking;  /* likewise, of the think block */
@@ -395,7 +395,8 @@ void sg_reply_end(struct sg_reply *reply, enum sg_finish finish, struct sg_step 
 void sg_reply_want_logprobs(struct sg_reply *reply, bool want);
 
 struct sg_reply_counts {
-    size_t answer_tokens, thinking_tokens; /* the end-of-turn token counts as neither */
+    size_t answer_tokens, thinking_tokens; /* the tags and the empty line after them are thinking;
+                                            * the end-of-turn token counts as neither */
     enum sg_finish finish;
     bool length_in_thinking; /* the limit was met before the answer began */
     struct sg_str stop;      /* the stop string that was met; len 0: none */
