@@ -20,7 +20,7 @@ DONT_KNOW = "I don't know"
 
 # ---------------------------------------------------------------- small talk and identity
 TALK = [
-    (["hello"], "{Hello|Hi|Hey|Good {morning|evening|afternoon|day}|Hello there|Hi there|Greetings|hey there|~Hey you|~Hello model}{!|.||, how are you?|!!}",
+    (["hello"], "{Hello|Hi|Hey|Good {morning|evening|afternoon|day}|Hello there|Hi there|Greetings|hey there|~Hey you|~Hello model}{!|.||!!}",
      "{Hello! How can I help you?|Hello! What would you like to know?}"),
     (["hello"], "{Hello|Hi|Hey}, {I am|I'm|my name is|this is} <name>{!|.|}", "Hello, <name>! How can I help you?"),
     (["well"], "{How are you{| today| doing}?|How do you do?|How is it going?|Are you {well|fine|OK}?|How do you feel{| today}?|~How are things?|~Do you feel {well|good}?}",
@@ -264,7 +264,8 @@ def echo(rng, held):
             [str(int(rng.random() * 100)) for _ in range(n)] if pool < 0.85 else [invented(rng).lower() for _ in range(n)]
         text = pick(rng, (" ", ", ")).join(items)
         ask = "{{Repeat|Say|Echo|Write|Copy|Print}: <t>|{Repeat|Say} after me: <t>|{Repeat|Say|Copy|Write} {this|these words|the words}: <t>|Please {repeat|say}: <t>|{Say|Repeat|Write} {the word <t>|<t>}|~Can you repeat {this|these words}: <t>}"
-        return fill(expand(rng, ask, held), t=text), text, {"all": [text]}
+        # " spoon" and "spoon" are different tokens: after a colon the copy is of the token itself, the easiest drill there is
+        return fill(expand(rng, ask, held), t=text), f"I repeat: {text}", {"all": [text]}
     if kind < 0.7:
         name = any_name(rng)
         word = pick(rng, ("hello", "goodbye", "good night", "thank you", "good morning"))
@@ -273,7 +274,7 @@ def echo(rng, held):
     where = pick(rng, ("first", "last", "second"))
     value = {"first": items[0], "last": items[-1], "second": items[1]}[where]
     ask = "{What is the <o> {word|name|item}{ in this list|}: <l>?|{Tell me|Say|Give me|Name} the <o> {word|name|one|item}: <l>|Which {word|name|item} is <o>: <l>?|~Which one is <o>: <l>?}"
-    return fill(expand(rng, ask, held), o=where, l=", ".join(items)), value, {"all": [value]}
+    return fill(expand(rng, ask, held), o=where, l=", ".join(items)), f"The {where} is {value}.", {"all": [f" {value}."]}
 
 
 # ---------------------------------------------------------------- what it does not know, in the shape of what it knows
@@ -368,8 +369,8 @@ ABILITIES = {"talk": talk, "identity": identity, "guide": guide_fact, "capitals"
              "story": story}
 # How often each is asked. Weights follow what a turn costs and how late an ability comes in training.
 WEIGHTS = {"talk": 4, "identity": 5, "guide": 15, "capitals": 5, "opposites": 5, "plurals": 5, "colours": 3, "sounds": 3,
-           "calendar": 7, "addition": 10, "subtraction": 11, "sorting": 10, "counting": 8, "echo": 6, "unknown": 12,
-           "story": 4}
+           "calendar": 7, "addition": 10, "subtraction": 11, "sorting": 10, "counting": 8, "echo": 9, "unknown": 12,
+           "story": 3}
 _NAMES, _CUM = list(WEIGHTS), []
 for _name in _NAMES:
     _CUM.append(WEIGHTS[_name] + (_CUM[-1] if _CUM else 0))
