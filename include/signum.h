@@ -445,6 +445,19 @@ struct sg_machine {
 };
 enum sg_status sg_measure(struct sg_engine *engine, struct sg_machine *out, struct sg_error *err);
 
+/* Times every kernel of every level that this CPU can run, one thread, data in the caches,
+ * and compares its result with the scalar one bit by bit. About 5 s. */
+struct sg_kernel_time {
+    const char *level, *kernel; /* "avx2", "tables, 1 token" */
+    double nanoseconds;         /* per call, the best of several */
+    double rate;                /* in units per second */
+    const char *unit;           /* "weights", "floats" ... */
+    double speedup;             /* against scalar */
+    bool same;                  /* as scalar, to the bit */
+};
+typedef void sg_kernel_time_fn(void *arg, const struct sg_kernel_time *time);
+enum sg_status sg_time_kernels(sg_kernel_time_fn *fn, void *arg, struct sg_error *err);
+
 /* One line: version, numerics version, compiler, levels compiled in. */
 const char *sg_version(void);
 

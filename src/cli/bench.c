@@ -368,11 +368,56 @@ static enum sg_status bench(struct bench *b, struct sg_error *err)
     return cli_flush(b->out, err);
 }
 
+static void print_kernel(void *arg, const struct sg_kernel_time *t)
+{
+    bool *all_same = arg;
+    *all_same &= t->same;
+    printf("| %-10s | %-19s | %12.1f | %9.3f G%-9s | %7.1fx | %-9s |\n", t->level, t->kernel, t->nanoseconds, t->rate / 1e9, t->unit, t->speedup, t->same ? "the same" : "DIFFERENT");
+    fflush(stdout);
+}
+
+static enum sg_status bench_kernels(struct sg_error *err)
+{
+    bool all_same = true;
+    puts("| level      | kernel              |      ns/call |      units per second | vs scalar | bits      |\n"
+         "| ---------- | ------------------- | -----------: | --------------------: | -------: | --------- |");
+    TRY(sg_time_kernels(print_kernel, &all_same, err));
+    TRY(cli_flush(stdout, err));
+    return all_same ? SG_OK : fail(err, SG_FAIL, "a kernel computes other bits than the specification");
+}
+
+/* Decoding speed with 1, 2, 4 .. threads up to twice the default, then around the best. */
+static enum sg_status tune(struct bench *b, struct sg_error *err)
+{
+    struct options *o = b->o;
+    if (o->n_words && !o->model)
+        o->model = o->words[0];
+    TRY(cli_open(&b->engine, o, false, err));
+    int most = 2 * sg_info(b->engine)->n_threads, best = 1;
+    double best_rate = 0;
+    for (int threads = 1; threads <= most; threads += threads < 8 ? 1 : threads / 4) {
+        sg_close(b->engine);
+        o->n_threads = threads;
+        TRY(cli_open(&b->engine, o, false, err));
+        struct sg_machine unused = {.cpu = ""};
+        TRY(add_result(b, threads, &unused, 0, 16, 0, err));
+        double rate = b->results[b->n_results - 1].avg;
+        printf("%d threads: %.2f tok/s\n", threads, rate);
+        fflush(stdout);
+        if (rate > 1.02 * best_rate) { /* more threads must be worth it */
+            best_rate = rate;
+            best = threads;
+        }
+    }
+    printf("best: -t %d (or SIGNUM_THREADS=%d)\n", best, best);
+    return cli_flush(stdout, err);
+}
+
 int cmd_bench(struct options *o)
 {
     struct bench b = {.o = o, .out = stdout};
     struct sg_error err;
-    enum sg_status status = bench(&b, &err);
+    enum sg_status status = o->kernels ? bench_kernels(&err) : o->tune ? tune(&b, &err) : bench(&b, &err);
     for (size_t i = 0; i < b.n_results; i++)
         free(b.results[i].seconds);
     free(b.results);

@@ -72,6 +72,8 @@ static const struct spec specs[] = {
     {"-d --n-depth", "LIST", "tokens in the context before each test (default 0)", INPUT, STRING, CMD_BENCH, AT(bench_depths), 0, 0, NULL},
     {"-t --threads", "LIST", "numbers of threads", INPUT, STRING, CMD_BENCH, AT(bench_threads), 0, 0, NULL},
     {"-r --repetitions", "N", "runs of each test (default 5)", INPUT, INTEGER, CMD_BENCH, AT(repetitions), 1, 1000, NULL},
+    {"--kernels", NULL, "time and verify every kernel of every level instead", ANSWER, FLAG, CMD_BENCH, AT(kernels), 0, 0, NULL},
+    {"--tune", NULL, "find the number of threads that decodes fastest", ANSWER, FLAG, CMD_BENCH, AT(tune), 0, 0, NULL},
     {"-o --output", "FORMAT", "md, csv or json", OUTPUT, CHOICE, CMD_BENCH, AT(format), 0, 0, format_words},
 
     {"-n --predict --n-predict --max-tokens", "N", "answer tokens at most; -1: until the end", ANSWER, INTEGER, GENERATE, AT(n_predict), -1, 1 << 30, NULL},

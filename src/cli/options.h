@@ -74,6 +74,7 @@ struct options {
     const char *bench_prompts, *bench_gens, *bench_depths, *bench_threads;
     int64_t repetitions;
     int format; /* 0 md, 1 csv, 2 json */
+    bool kernels, tune;
 
     bool given[128]; /* by index in the table of options.c */
 };

@@ -155,3 +155,13 @@ status=0
 wait $pid || status=$?
 [ $status -eq 130 ] || fail "interrupt ends with $status"
 [ "$(tail -c 1 "$TMP/out" | od -An -c | tr -d ' ')" = '\n' ] || fail "no newline after an interrupt"
+
+# --- bench: llama-bench's fields; every kernel agrees with the specification
+expect 0 "$SIGNUM" bench -m $model -p 16 -n 4 -d 0,32 -t 1,2 -r 2 -o json
+for field in n_prompt n_gen n_depth n_threads avg_ts stddev_ts samples_ns bandwidth_share; do
+    [ "$(grep -c "\"$field\":" "$TMP/out")" -eq 8 ] || fail "bench: $field is not in 8 rows"
+done
+expect 0 "$SIGNUM" bench -m $model -p 0 -n 2 -r 1
+grep -q ' tg2 ' "$TMP/out" || fail "bench: no table"
+grep -q ' pp' "$TMP/out" && fail "bench: -p 0 does not skip"
+expect 2 "$SIGNUM" bench -m $model -p 5-1
