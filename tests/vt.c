@@ -110,6 +110,11 @@ static void sequence(struct vt *vt)
         given = true;
     }
     size_t count = given ? value : 1;
+    if (s[1] == ']' && n > 8 && memcmp(s, "\x1B]52;c;", 7) == 0) {
+        memcpy(vt->clipboard, s + 7, n - 8);
+        vt->clipboard[n - 8] = 0;
+        return;
+    }
     if (s[1] != '[') {
         vt->hazards++;
         return;
@@ -206,7 +211,8 @@ void vt_write(struct vt *vt, const char *bytes, size_t len)
             if (vt->n_escape < sizeof vt->escape - 1)
                 vt->escape[vt->n_escape++] = c;
             vt->escape[vt->n_escape] = 0;
-            if (vt->n_escape == 2 ? c != '[' : (c >= 0x40 && c < 0x7F)) {
+            bool osc = vt->escape[1] == ']';
+            if (vt->n_escape == 2 ? c != '[' && !osc : osc ? c == 7 : (c >= 0x40 && c < 0x7F)) {
                 sequence(vt);
                 vt->n_escape = 0;
             }

@@ -31,7 +31,8 @@ struct vt {
     bool dim, paste_mode, alternate, cursor_hidden;
     size_t hazards; /* control codes and sequences outside of the few that we use */
     size_t bells;
-    char escape[64]; /* unfinished sequence */
+    char clipboard[512]; /* what OSC 52 put there, in base64 */
+    char escape[512]; /* unfinished sequence */
     size_t n_escape;
     char partial[8]; /* unfinished character */
     size_t n_partial;

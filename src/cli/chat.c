@@ -263,7 +263,10 @@ static void introduce(struct chat *chat)
 
 void chat_apply_options(struct chat *chat)
 {
+    struct sg_error err;
     options_sampling(chat->o, chat->engine, &chat->sampling);
+    if (chat->o->speculation && !chat->draft && sg_draft_open(&chat->draft, chat->engine, chat->n_ctx, &err) != SG_OK)
+        chat_complain(chat, "%s", err.message);
     chat->display.wrap = !chat->o->no_wrap;
     if (chat->o->hide_think)
         chat->display.thinking = DISPLAY_THINKING_HIDE;
@@ -313,6 +316,7 @@ static void close_chat(struct chat *chat)
     for (size_t i = 0; i < chat->n_kept; i++)
         free(chat->kept[i]);
     free(chat->kept);
+    sg_draft_close(chat->draft);
     sg_session_close(chat->session);
     sg_close(chat->engine);
 }

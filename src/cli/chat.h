@@ -22,6 +22,7 @@ struct chat {
     struct options *o;
     struct sg_engine *engine;
     struct sg_session *session;
+    struct sg_draft *draft; /* NULL until speculation is asked for */
     struct sg_sampling sampling; /* in effect: the model's defaults and the options */
     size_t n_ctx;
     struct conversation talk;

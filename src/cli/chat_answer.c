@@ -185,6 +185,7 @@ struct writing {
     struct chat_counts counts;
     size_t content_from, reasoning_from; /* what was there before */
     bool full; /* the context */
+    bool no_memory;
     const char *finish;
 };
 
@@ -197,22 +198,22 @@ static void flush_display(struct chat *chat)
     chat->display.out.len = 0;
 }
 
-static enum sg_status take_step(struct writing *w, const struct sg_step *step, struct sg_error *err)
+/* One step of the answer: kept and shown. */
+static bool take_step(void *arg, const struct sg_step *step)
 {
+    struct writing *w = arg;
     struct chat *chat = w->chat;
     struct sg_reply_counts counts;
     sg_reply_counts(w->reply, &counts);
-    if (!w->message && step->text.len + step->thinking.len)
+    bool news = step->text.len + step->thinking.len > 0;
+    if (!w->message && news)
         w->message = conversation_add(&chat->talk, false, "", 0);
     if (w->message) {
         buf_append(&w->message->content, step->text.data, step->text.len);
         buf_append(&w->message->reasoning, step->thinking.data, step->thinking.len);
         w->message->has_reasoning |= step->thinking.len > 0;
-        if (w->message->content.failed || w->message->reasoning.failed)
-            return fail_memory(err, w->message->content.len, "the answer");
-    } else if (step->text.len + step->thinking.len) {
-        return fail_memory(err, step->text.len, "the answer");
     }
+    w->no_memory = news && (!w->message || w->message->content.failed || w->message->reasoning.failed);
     if (terminal_resized()) {
         size_t height;
         terminal_size(&chat->display.width, &height);
@@ -221,7 +222,7 @@ static enum sg_status take_step(struct writing *w, const struct sg_step *step, s
         display_think(&chat->display, step->thinking.data, step->thinking.len, counts.thinking_tokens);
     display_answer(&chat->display, step->text.data, step->text.len);
     flush_display(chat);
-    return SG_OK;
+    return !chat->leave && !w->no_memory;
 }
 
 /* Makes the session hold the prompt, with the logits of its last token. */
@@ -242,31 +243,21 @@ static enum sg_status read_prompt(struct writing *w, const int32_t *ids, size_t 
 }
 
 /* Writes until the answer ends, is interrupted, or the context is full. */
-static enum sg_status write_answer(struct writing *w, struct sg_error *err)
+static enum sg_status write_answer(struct writing *w, const struct prompt_ids *p, struct sg_error *err)
 {
     struct chat *chat = w->chat;
-    struct sg_step step;
-    for (;;) {
-        TRY(sg_reply_next(w->reply, sg_logits(chat->session), &step, err));
-        TRY(take_step(w, &step, err));
-        if (step.finish != SG_FINISH_NONE || chat->leave)
-            break;
-        w->full = sg_length(chat->session) == sg_capacity(chat->session);
-        struct sg_feed feed = {.session = chat->session, .ids = &step.id, .n = 1, .n_logits = 1};
-        enum sg_status status = w->full ? SG_OK : sg_eval(chat->engine, &feed, 1, err);
-        if (w->full || status == SG_INTERRUPTED) {
-            sg_reply_end(w->reply, SG_FINISH_LENGTH, &step);
-            TRY(take_step(w, &step, err));
-            if (status == SG_INTERRUPTED)
-                w->finish = "interrupted";
-            return status;
-        }
-        TRY(status);
+    struct sg_draft *draft = chat->o->speculation ? chat->draft : NULL;
+    if (draft) {
+        sg_draft_reset(draft);
+        sg_draft_accept(draft, p->ids, p->n);
     }
+    enum sg_status status = sg_generate(chat->session, w->reply, draft, take_step, w, NULL, err);
     struct sg_reply_counts counts;
     sg_reply_counts(w->reply, &counts);
-    w->finish = sg_finish_name(counts.finish);
-    return SG_OK;
+    w->finish = status == SG_INTERRUPTED ? "interrupted" : status != SG_OK ? "error" : sg_finish_name(counts.finish);
+    bool limit = chat->o->n_predict >= 0 && w->counts.answer + counts.answer_tokens >= (size_t)chat->o->n_predict;
+    w->full = status == SG_OK && counts.finish == SG_FINISH_LENGTH && !limit && sg_length(chat->session) == sg_capacity(chat->session);
+    return w->no_memory ? fail_memory(err, w->message ? w->message->content.len : 0, "the answer") : status;
 }
 
 static enum sg_status open_reply(struct writing *w, const int32_t *ids, size_t n, struct sg_error *err)
@@ -294,7 +285,7 @@ static enum sg_status pass(struct writing *w, const struct prompt_ids *p, struct
     if (status == SG_OK)
         status = open_reply(w, p->ids, p->n, err);
     if (status == SG_OK)
-        status = write_answer(w, err);
+        status = write_answer(w, p, err);
     w->counts.answer_us += cli_microseconds() - start;
     if (w->reply) {
         struct sg_reply_counts counts;

@@ -107,12 +107,12 @@ enum sg_status edit_text(struct buf *text, struct sg_error *err)
 static void show(struct input *in, const struct prompt *prompt, bool resized)
 {
     struct buf out = {0};
-    size_t width, height;
-    terminal_size(&width, &height);
+    if (resized || in->view.n_rows == 0)
+        terminal_size(&in->width, &in->height);
     if (resized && in->view.n_rows)
-        lineview_resize(&in->view, &in->edit, prompt, width, height, &out);
+        lineview_resize(&in->view, &in->edit, prompt, in->width, in->height, &out);
     else
-        lineview_show(&in->view, &in->edit, prompt, width, height, &out);
+        lineview_show(&in->view, &in->edit, prompt, in->width, in->height, &out);
     if (in->edit.bell)
         buf_putc(&out, 7);
     in->edit.bell = false;

@@ -83,7 +83,7 @@ static const struct spec specs[] = {
     {"--stop -r --reverse-prompt", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
     {"--ignore-eos", NULL, "do not end at the end-of-turn token", ANSWER, FLAG, GENERATE, AT(ignore_eos), 0, 0, NULL},
     {"--no-loop-guard", NULL, "do not end endless repetition", ANSWER, FLAG, GENERATE, AT(no_loop_guard), 0, 0, NULL},
-    {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN, AT(speculation), 0, 0, spec_words},
+    {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN | CMD_CHAT, AT(speculation), 0, 0, spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
     {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, GENERATE, AT(seed), 0, 0, NULL},
@@ -174,23 +174,24 @@ static const struct spec *find(const char *name, size_t len, bool bare, unsigned
     return other;
 }
 
+/* Insertions, deletions, changes, and exchanges of neighbours that make b of a. */
 static size_t edit_distance(const char *a, size_t n, const char *b, size_t m)
 {
-    size_t row[64];
-    if (n >= ARRAY_LEN(row) || m >= ARRAY_LEN(row))
+    size_t rows[3][64];
+    if (n >= ARRAY_LEN(rows[0]) || m >= ARRAY_LEN(rows[0]))
         return SIZE_MAX;
     for (size_t j = 0; j <= m; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3], *above = rows[(i - 1) % 3], *second = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = MIN(change, MIN(row[j], row[j - 1]) + 1);
+            row[j] = MIN(above[j - 1] + (a[i - 1] != b[j - 1]), MIN(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = MIN(row[j], second[j - 2] + 1);
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 const char *options_nearest(const char *name, const char *const *names, size_t n)

@@ -251,8 +251,8 @@ enum terminal_event terminal_read(char *bytes, size_t size, size_t *n, int timeo
             return TERMINAL_TIMEOUT;
         if (ready < 0 && errno != EINTR)
             return TERMINAL_END;
-        if (ready < 0 || !fds[0].revents)
-            continue;
+        if (ready < 0 || !fds[0].revents || quit_signal || got_interrupt || got_continue || got_resize)
+            continue; /* signals first: a key is drawn for the size that the terminal has now */
         ssize_t got = read(STDIN_FILENO, bytes, size);
         if (got > 0) {
             *n = (size_t)got;
