@@ -231,36 +231,36 @@ static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
  * A tile of n_q queries x n_b blocks of registers; both are constants where these are
  * called, so that the arrays become registers. Eight chains of fma hide its latency. */
 
-static inline __m256 load(const void *kv, size_t i, bool half)
+TEMPLATE __m256 load(const void *kv, size_t i, bool half)
 {
     return half ? load_f16((const uint16_t *)kv + i) : _mm256_loadu_ps((const float *)kv + i);
 }
 
-static inline void score_tile(float *s, const float *q, size_t n_q, const void *k, size_t block, size_t n_b, size_t dim, float scale, bool half)
+TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, size_t block, size_t n_b, size_t dim, float scale, bool half)
 {
     __m256 acc[8];
-#pragma GCC unroll 8
+    UNROLL
     for (size_t a = 0; a < n_q * n_b * 2; a++)
         acc[a] = _mm256_setzero_ps();
     for (size_t i = 0; i < dim; i++) {
-#pragma GCC unroll 4
-        for (size_t b = 0; b < n_b; b++) {
-            size_t at = ((block + b) * dim + i) * ATTN_LANES;
-            __m256 k0 = load(k, at, half), k1 = load(k, at + 8, half);
-#pragma GCC unroll 4
-            for (size_t j = 0; j < n_q; j++) {
-                __m256 x = _mm256_broadcast_ss(q + j * dim + i);
-                acc[(j * n_b + b) * 2] = _mm256_fmadd_ps(x, k0, acc[(j * n_b + b) * 2]);
-                acc[(j * n_b + b) * 2 + 1] = _mm256_fmadd_ps(x, k1, acc[(j * n_b + b) * 2 + 1]);
-            }
+        __m256 x[4];
+        UNROLL
+        for (size_t j = 0; j < n_q; j++)
+            x[j] = _mm256_broadcast_ss(q + j * dim + i);
+        UNROLL
+        for (size_t l = 0; l < 2 * n_b; l++) {
+            __m256 y = load(k, ((block + l / 2) * dim + i) * ATTN_LANES + l % 2 * 8, half);
+            UNROLL
+            for (size_t j = 0; j < n_q; j++)
+                acc[j * n_b * 2 + l] = _mm256_fmadd_ps(x[j], y, acc[j * n_b * 2 + l]);
         }
     }
-#pragma GCC unroll 8
+    UNROLL
     for (size_t a = 0; a < n_q * n_b * 2; a++)
         _mm256_storeu_ps(s + a / (n_b * 2) * ATTN_TILE + block * ATTN_LANES + a % (n_b * 2) * 8, _mm256_mul_ps(acc[a], _mm256_set1_ps(scale)));
 }
 
-static inline void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
+TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
     enum { BLOCKS = ATTN_TILE / ATTN_LANES };
     size_t j = 0;
@@ -314,30 +314,39 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
     return factor;
 }
 
-/* o += prob * v for positions [begin, end) and 16 dimensions from i on. */
-static inline void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t dim, bool half)
+/* o += prob * v for positions [begin, end), n_q queries, n_v * 8 dimensions from i on. */
+TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t n_v, size_t dim, bool half)
 {
     __m256 acc[8];
-#pragma GCC unroll 4
-    for (size_t j = 0; j < n_q; j++) {
-        __m256 f = _mm256_set1_ps(factor[j]);
-        acc[2 * j] = _mm256_mul_ps(_mm256_loadu_ps(o + j * dim + i), f);
-        acc[2 * j + 1] = _mm256_mul_ps(_mm256_loadu_ps(o + j * dim + i + 8), f);
-    }
+    UNROLL
+    for (size_t a = 0; a < n_q * n_v; a++)
+        acc[a] = _mm256_mul_ps(_mm256_loadu_ps(o + a / n_v * dim + i + a % n_v * 8), _mm256_set1_ps(factor[a / n_v]));
     for (size_t p = begin; p < end; p++) {
-        __m256 v0 = load(v, p * dim + i, half), v1 = load(v, p * dim + i + 8, half);
-#pragma GCC unroll 4
-        for (size_t j = 0; j < n_q; j++) {
-            __m256 x = _mm256_broadcast_ss(prob + j * ATTN_TILE + p);
-            acc[2 * j] = _mm256_fmadd_ps(x, v0, acc[2 * j]);
-            acc[2 * j + 1] = _mm256_fmadd_ps(x, v1, acc[2 * j + 1]);
+        __m256 x[4];
+        UNROLL
+        for (size_t j = 0; j < n_q; j++)
+            x[j] = _mm256_broadcast_ss(prob + j * ATTN_TILE + p);
+        UNROLL
+        for (size_t l = 0; l < n_v; l++) {
+            __m256 y = load(v, p * dim + i + l * 8, half);
+            UNROLL
+            for (size_t j = 0; j < n_q; j++)
+                acc[j * n_v + l] = _mm256_fmadd_ps(x[j], y, acc[j * n_v + l]);
         }
     }
-#pragma GCC unroll 4
-    for (size_t j = 0; j < n_q; j++) {
-        _mm256_storeu_ps(o + j * dim + i, acc[2 * j]);
-        _mm256_storeu_ps(o + j * dim + i + 8, acc[2 * j + 1]);
-    }
+    UNROLL
+    for (size_t a = 0; a < n_q * n_v; a++)
+        _mm256_storeu_ps(o + a / n_v * dim + i + a % n_v * 8, acc[a]);
+}
+
+/* One query, all whole registers of its dimensions. */
+TEMPLATE void value_one(float *o, const float *prob, float factor, size_t begin, size_t end, const void *v, size_t dim, bool half)
+{
+    size_t i = 0;
+    for (; i + 64 <= dim; i += 64)
+        value_tile(o, prob, &factor, 1, begin, end, v, i, 8, dim, half);
+    for (; i + 8 <= dim; i += 8)
+        value_tile(o, prob, &factor, 1, begin, end, v, i, 1, dim, half);
 }
 
 static void value_rest(float *o, const float *prob, float factor, size_t n_valid, const void *v, size_t i, size_t dim, bool half)
@@ -350,24 +359,30 @@ static void value_rest(float *o, const float *prob, float factor, size_t n_valid
     }
 }
 
-static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
 {
-    static const float ones[1] = {1};
     size_t j = 0;
-    for (; j + 4 <= n_q; j += 4) { /* positions that all four see, then what single ones see beyond */
-        size_t common = MIN(MIN(n_valid[j], n_valid[j + 1]), MIN(n_valid[j + 2], n_valid[j + 3]));
-        for (size_t i = 0; i + 16 <= dim; i += 16) {
-            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 4, 0, common, v, i, dim, half);
-            for (size_t l = j; l < j + 4; l++)
-                if (n_valid[l] > common)
-                    value_tile(o + l * dim, prob + l * ATTN_TILE, ones, 1, common, n_valid[l], v, i, dim, half);
+    /* Positions that all four (or two) see at once, then what single ones see beyond. */
+    while (n_q - j >= 2) {
+        size_t n = n_q - j >= 4 ? 4 : 2, common = n_valid[j], i = 0;
+        for (size_t l = 1; l < n; l++)
+            common = MIN(common, n_valid[j + l]);
+        for (; n == 4 && i + 16 <= dim; i += 16)
+            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 4, 0, common, v, i, 2, dim, half);
+        for (; n == 2 && i + 32 <= dim; i += 32)
+            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 2, 0, common, v, i, 4, dim, half);
+        for (size_t l = j; l < j + n; l++) {
+            for (size_t rest = i; rest + 8 <= dim; rest += 8)
+                value_tile(o + l * dim, prob + l * ATTN_TILE, factor + l, 1, 0, common, v, rest, 1, dim, half);
+            if (n_valid[l] > common)
+                value_one(o + l * dim, prob + l * ATTN_TILE, 1, common, n_valid[l], v, dim, half);
         }
+        j += n;
     }
-    for (; j < n_q; j++)
-        for (size_t i = 0; i + 16 <= dim; i += 16)
-            value_tile(o + j * dim, prob + j * ATTN_TILE, factor + j, 1, 0, n_valid[j], v, i, dim, half);
-    for (j = 0; dim % 16 && j < n_q; j++)
-        value_rest(o + j * dim, prob + j * ATTN_TILE, factor[j], n_valid[j], v, dim / 16 * 16, dim, half);
+    if (j < n_q)
+        value_one(o + j * dim, prob + j * ATTN_TILE, factor[j], 0, n_valid[j], v, dim, half);
+    for (j = 0; dim % 8 && j < n_q; j++)
+        value_rest(o + j * dim, prob + j * ATTN_TILE, factor[j], n_valid[j], v, dim / 8 * 8, dim, half);
 }
 
 static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
@@ -407,13 +422,12 @@ static inline __m256i table(const uint8_t *t) { return _mm256_broadcastsi128_si2
 /* One group of 32 rows. Leaves byte k of all rows in x[k], and the scales, binary16, with
  * row 4 j + i at scales[i][j]: the order in which sums come out of add_group. The scales
  * pass through memory as 16-bit moves, long before they are read as vectors. */
-static inline void gather_group(__m256i x[16], uint16_t scales[4][8], const uint8_t *w, size_t stride, const char *ahead)
+static inline void gather_group(__m256i half[16], uint16_t scales[4][8], const uint8_t *w, size_t stride, const char *ahead)
 {
-    __m256i half[16];
     const size_t at[8] = {0, 4 * stride, 8 * stride, 12 * stride, 16 * stride, 20 * stride, 24 * stride, 28 * stride};
-#pragma GCC unroll 1
+    NO_UNROLL
     for (size_t i = 0; i < 4; i++, w += stride) {
-#pragma GCC unroll 8
+        UNROLL
         for (size_t j = 0; j < 8; j++)
             memcpy(&scales[i][j], w + at[j], sizeof scales[i][j]);
         const uint8_t *bits = w + 2;
@@ -424,25 +438,23 @@ static inline void gather_group(__m256i x[16], uint16_t scales[4][8], const uint
         _mm_prefetch(ahead + 128 * i + 64, _MM_HINT_T1);
     }
     _mm_prefetch(ahead + 512, _MM_HINT_T1);
-#pragma GCC unroll 1
-    for (size_t i = 0; i < 4; i++)
-        interleave(x + 4 * i, half[i], half[i + 4], half[i + 8], half[i + 12]);
 }
 
 /* acc[i][j] (row 4 j + i) = fma(d * s, sum, acc). */
-static inline void add_group(float acc[4][8], const __m256i x[16], const uint16_t scales[4][8], const uint8_t *tables, float s)
+static inline void add_group(float acc[4][8], const __m256i half[16], const uint16_t scales[4][8], const uint8_t *tables, float s)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
     /* Sums of the low and the high parts as 16-bit lanes of two rows: row + 256 * next row,
      * and the next row alone; the bias is subtracted here. */
     __m256i low = _mm256_set1_epi16(-TABLES_BIAS), low_next = low, high = _mm256_setzero_si256(), high_next = high;
-#pragma GCC unroll 1
+    NO_UNROLL
     for (size_t i = 0; i < 4; i++, tables += 256) {
-        __m256i l = _mm256_setzero_si256(), h = l;
-#pragma GCC unroll 4
+        __m256i l = _mm256_setzero_si256(), h = l, x[4];
+        interleave(x, half[i], half[i + 4], half[i + 8], half[i + 12]);
+        UNROLL
         for (size_t k = 0; k < 4; k++) { /* 8 lookups of at most 31 fit a byte */
             const uint8_t *t = tables + 64 * k;
-            __m256i n0 = _mm256_and_si256(x[4 * i + k], nibble), n1 = _mm256_and_si256(_mm256_srli_epi16(x[4 * i + k], 4), nibble);
+            __m256i n0 = _mm256_and_si256(x[k], nibble), n1 = _mm256_and_si256(_mm256_srli_epi16(x[k], 4), nibble);
             l = _mm256_add_epi8(l, _mm256_add_epi8(_mm256_shuffle_epi8(table(t), n0), _mm256_shuffle_epi8(table(t + 16), n1)));
             h = _mm256_add_epi8(h, _mm256_add_epi8(_mm256_shuffle_epi8(table(t + 32), n0), _mm256_shuffle_epi8(table(t + 48), n1)));
         }
@@ -455,7 +467,7 @@ static inline void add_group(float acc[4][8], const __m256i x[16], const uint16_
     __m256i even = _mm256_sub_epi16(_mm256_add_epi16(_mm256_slli_epi16(high, 5), low), _mm256_slli_epi16(odd, 8));
     const __m256i sums[4] = {_mm256_srai_epi32(_mm256_slli_epi32(even, 16), 16), _mm256_srai_epi32(_mm256_slli_epi32(odd, 16), 16),
                              _mm256_srai_epi32(even, 16), _mm256_srai_epi32(odd, 16)};
-#pragma GCC unroll 1
+    NO_UNROLL
     for (size_t i = 0; i < 4; i++) {
         __m256 d = _mm256_mul_ps(load_f16(scales[i]), _mm256_set1_ps(s));
         _mm256_store_ps(acc[i], _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(sums[i]), _mm256_load_ps(acc[i])));
@@ -530,7 +542,7 @@ static inline void expand_group(__m256i bytes[STEPS][2], float d[SIGN_ROWS], con
         __m256i ab = _mm256_unpacklo_epi32(a, b), ce = _mm256_unpacklo_epi32(c, e), ab_high = _mm256_unpackhi_epi32(a, b), ce_high = _mm256_unpackhi_epi32(c, e);
         __m256i word[4] = {_mm256_unpacklo_epi64(ab, ce), _mm256_unpackhi_epi64(ab, ce), _mm256_unpacklo_epi64(ab_high, ce_high), _mm256_unpackhi_epi64(ab_high, ce_high)};
         for (size_t m = 0; m < 4; m++) {
-#pragma GCC unroll 8
+            UNROLL
             for (int b8 = 0; b8 < 8; b8++)
                 bytes[m * 8 + (size_t)b8][eight] = _mm256_and_si256(_mm256_srli_epi32(word[m], b8), one);
         }
@@ -540,15 +552,15 @@ static inline void expand_group(__m256i bytes[STEPS][2], float d[SIGN_ROWS], con
 }
 
 /* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
-static inline void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes, const float *s, const int32_t *sum, size_t n)
+TEMPLATE void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes, const float *s, const int32_t *sum, size_t n)
 {
     __m256i p[4][2];
-#pragma GCC unroll 4
+    UNROLL
     for (size_t t = 0; t < n; t++)
         p[t][0] = p[t][1] = _mm256_setzero_si256();
     for (size_t step = 0; step < STEPS; step++, codes += 16) {
         __m256i w0 = bytes[step][0], w1 = bytes[step][1];
-#pragma GCC unroll 4
+        UNROLL
         for (size_t t = 0; t < n; t++) { /* 16-bit lanes: at most 32 * 254 */
             int32_t four;
             memcpy(&four, codes + 4 * t, sizeof four);
@@ -557,9 +569,9 @@ static inline void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEP
             p[t][1] = _mm256_add_epi16(p[t][1], _mm256_maddubs_epi16(w1, q));
         }
     }
-#pragma GCC unroll 4
+    UNROLL
     for (size_t t = 0; t < n; t++) {
-#pragma GCC unroll 2
+        UNROLL
         for (size_t eight = 0; eight < 2; eight++) {
             float *a = acc[t] + 8 * eight;
             __m256i isum = _mm256_sub_epi32(_mm256_madd_epi16(p[t][eight], _mm256_set1_epi16(2)), _mm256_set1_epi32(sum[t]));

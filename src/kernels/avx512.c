@@ -12,6 +12,257 @@
 #include "cpu.h"
 #include "mathfn.h"
 
+/* ------------------------------------------------------------------ floats
+ *
+ * A register is the 16 lanes of a reduction; ends of arrays are handled by masks. */
+
+enum { LANES = 16 };
+
+static inline __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); } /* n < 16 */
+
+static inline float fold(__m512 lanes)
+{
+    __m256 a = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    __m512 lanes = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        lanes = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), lanes);
+    __mmask16 rest = first(n - i);
+    return fold(_mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(rest, a + i), _mm512_maskz_loadu_ps(rest, b + i), lanes, rest));
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    __m512 r = _mm512_set1_ps(1.0f / __builtin_sqrtf(dot_f32(x, x, n) / (float)n + eps));
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), r), _mm512_loadu_ps(w + i)));
+    __mmask16 rest = first(n - i);
+    _mm512_mask_storeu_ps(y + i, rest, _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + i), r), _mm512_maskz_loadu_ps(rest, w + i)));
+}
+
+/* exp_f32 of mathfn.c, sixteen at a time. */
+static inline __m512 exp_ps(__m512 x)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), round = _mm512_set1_ps(0x1.8p23f);
+    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), round), n = _mm512_sub_ps(t, round);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), r);
+    __m512 p = _mm512_set1_ps(0x1.6a2426p-10f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.1239e8p-7f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
+    p = _mm512_fmadd_ps(p, r, one);
+    p = _mm512_fmadd_ps(p, r, one);
+    p = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+    p = _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, _mm512_set1_ps(88.72f), _CMP_GT_OQ), _mm512_set1_ps(__builtin_inff()));
+    p = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33f), _CMP_NLT_UQ), p);
+    return _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 part = n - i < LANES ? first(n - i) : 0xffff;
+        __m512 g = _mm512_maskz_loadu_ps(part, gate + i);
+        __m512 e = exp_ps(_mm512_xor_ps(g, _mm512_set1_ps(-0.0f)));
+        __m512 s = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+        _mm512_mask_storeu_ps(y + i, part, _mm512_mul_ps(s, _mm512_maskz_loadu_ps(part, up + i)));
+    }
+}
+
+/* Nothing needs clamping: |x| * (127 / amax) is at most 127 and a few ulps, which rounds to 127. */
+static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
+{
+    for (size_t group = 0; group < n / GROUP; group++, x += GROUP, q += GROUP) {
+        __m512i largest = _mm512_setzero_si512(); /* floats without sign order as integers do */
+        for (size_t i = 0; i < GROUP; i += LANES)
+            largest = _mm512_max_epi32(largest, _mm512_and_si512(_mm512_loadu_si512(x + i), _mm512_set1_epi32(0x7fffffff)));
+        __m256i eight = _mm256_max_epi32(_mm512_castsi512_si256(largest), _mm512_extracti64x4_epi64(largest, 1));
+        __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+        four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+        int32_t bits = _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+        float amax;
+        memcpy(&amax, &bits, sizeof amax);
+        if (bits >= 0x7f800000)
+            return false;
+        bool zero = amax < 0x1p-100f;
+        __m512 inverse = _mm512_set1_ps(zero ? 0 : 127 / amax);
+        scale[group] = zero ? 0 : amax / 127;
+        for (size_t i = 0; i < GROUP; i += LANES)
+            _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), inverse))));
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------- attention
+ *
+ * As in avx2.c: tiles of n_q queries by n_b registers, both constants. */
+
+TEMPLATE __m512 load(const void *kv, size_t i, bool half)
+{
+    return half ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((const uint16_t *)kv + i))) : _mm512_loadu_ps((const float *)kv + i);
+}
+
+TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, size_t block, size_t n_b, size_t dim, float scale, bool half)
+{
+    __m512 acc[8];
+    UNROLL
+    for (size_t a = 0; a < n_q * n_b; a++)
+        acc[a] = _mm512_setzero_ps();
+    for (size_t i = 0; i < dim; i++) {
+        __m512 y[4];
+        UNROLL
+        for (size_t b = 0; b < n_b; b++)
+            y[b] = load(k, ((block + b) * dim + i) * ATTN_LANES, half);
+        UNROLL
+        for (size_t j = 0; j < n_q; j++) {
+            __m512 x = _mm512_set1_ps(q[j * dim + i]);
+            UNROLL
+            for (size_t b = 0; b < n_b; b++)
+                acc[j * n_b + b] = _mm512_fmadd_ps(x, y[b], acc[j * n_b + b]);
+        }
+    }
+    UNROLL
+    for (size_t a = 0; a < n_q * n_b; a++)
+        _mm512_storeu_ps(s + a / n_b * ATTN_TILE + (block + a % n_b) * ATTN_LANES, _mm512_mul_ps(acc[a], _mm512_set1_ps(scale)));
+}
+
+TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
+{
+    enum { BLOCKS = ATTN_TILE / ATTN_LANES };
+    size_t j = 0;
+    for (; j + 8 <= n_q; j += 8)
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 8, k, block, 1, dim, scale, half);
+    for (; j + 4 <= n_q; j += 4)
+        for (size_t block = 0; block < BLOCKS; block += 2)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 4, k, block, 2, dim, scale, half);
+    for (; j + 2 <= n_q; j += 2)
+        score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, 0, 4, dim, scale, half);
+    for (; j < n_q; j++)
+        score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, 0, 4, dim, scale, half);
+}
+
+static void attn_scores_f16(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, true);
+}
+
+static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale)
+{
+    scores(s, q, n_q, k, dim, scale, false);
+}
+
+static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+{
+    const __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    float before = *max, m = before, lane[LANES];
+    __m512 part[ATTN_TILE / LANES], largest = _mm512_set1_ps(m), lanes = _mm512_setzero_ps();
+    __mmask16 valid[ATTN_TILE / LANES];
+    UNROLL
+    for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
+        valid[i] = _mm512_cmplt_epi32_mask(place, _mm512_set1_epi32((int)n_valid - (int)(i * LANES)));
+        part[i] = _mm512_loadu_ps(s + i * LANES);
+        largest = _mm512_mask_max_ps(largest, valid[i], part[i], largest); /* of a NaN and m: m */
+    }
+    _mm512_storeu_ps(lane, largest);
+    for (size_t l = 0; l < LANES; l++)
+        m = lane[l] > m ? lane[l] : m;
+    m += 0.0f;
+    float factor = before == -__builtin_inff() ? 0 : exp_f32(before - m);
+    UNROLL
+    for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
+        __m512 e = _mm512_maskz_mov_ps(valid[i], exp_ps(_mm512_sub_ps(part[i], _mm512_set1_ps(m))));
+        _mm512_storeu_ps(s + i * LANES, e);
+        lanes = _mm512_add_ps(lanes, e);
+    }
+    *sum = fma_f32(*sum, factor, fold(lanes));
+    *max = m;
+    return factor;
+}
+
+/* o += prob * v for positions [begin, end), n_q queries, 16 * n_v dimensions from i on, the
+ * last 16 of them under a mask. */
+TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t n_v, size_t dim, __mmask16 mask, bool half)
+{
+    __m512 acc[8];
+    UNROLL
+    for (size_t a = 0; a < n_q * n_v; a++)
+        acc[a] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, o + a / n_v * dim + i + a % n_v * LANES), _mm512_set1_ps(factor[a / n_v]));
+    for (size_t p = begin; p < end; p++) {
+        __m512 y[8];
+        UNROLL
+        for (size_t l = 0; l < n_v; l++) {
+            size_t at = p * dim + i + l * LANES;
+            y[l] = half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at)) : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
+        }
+        UNROLL
+        for (size_t j = 0; j < n_q; j++) {
+            __m512 x = _mm512_set1_ps(prob[j * ATTN_TILE + p]);
+            UNROLL
+            for (size_t l = 0; l < n_v; l++)
+                acc[j * n_v + l] = _mm512_fmadd_ps(x, y[l], acc[j * n_v + l]);
+        }
+    }
+    UNROLL
+    for (size_t a = 0; a < n_q * n_v; a++)
+        _mm512_mask_storeu_ps(o + a / n_v * dim + i + a % n_v * LANES, mask, acc[a]);
+}
+
+/* All dimensions of n_q queries. */
+TEMPLATE void value_rows(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t dim, bool half)
+{
+    size_t n_v = 8 / n_q, i = 0;
+    for (; i + n_v * LANES <= dim; i += n_v * LANES)
+        value_tile(o, prob, factor, n_q, begin, end, v, i, n_v, dim, 0xffff, half);
+    for (; i < dim; i += LANES)
+        value_tile(o, prob, factor, n_q, begin, end, v, i, 1, dim, dim - i < LANES ? first(dim - i) : 0xffff, half);
+}
+
+TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+{
+    const float one = 1;
+    for (size_t j = 0; j < n_q;) {
+        /* Positions that all eight (four, two) see at once, then what single ones see beyond. */
+        size_t n = n_q - j >= 8 ? 8 : n_q - j >= 4 ? 4 : n_q - j >= 2 ? 2 : 1, common = n_valid[j];
+        for (size_t l = 1; l < n; l++)
+            common = MIN(common, n_valid[j + l]);
+        float *o_j = o + j * dim;
+        const float *prob_j = prob + j * ATTN_TILE;
+        if (n == 8)
+            value_rows(o_j, prob_j, factor + j, 8, 0, common, v, dim, half);
+        else if (n == 4)
+            value_rows(o_j, prob_j, factor + j, 4, 0, common, v, dim, half);
+        else if (n == 2)
+            value_rows(o_j, prob_j, factor + j, 2, 0, common, v, dim, half);
+        else
+            value_rows(o_j, prob_j, factor + j, 1, 0, common, v, dim, half);
+        for (size_t l = 0; l < n; l++)
+            if (n_valid[j + l] > common)
+                value_rows(o_j + l * dim, prob_j + l * ATTN_TILE, &one, 1, common, n_valid[j + l], v, dim, half);
+        j += n;
+    }
+}
+
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, true);
+}
+
+static void attn_values_f32(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim)
+{
+    values(o, prob, factor, n_valid, n_q, v, dim, false);
+}
+
 /* --------------------------------------------------------- family "tables"
  *
  * Packed: for every word of 16 weights 64 sums of weights 0..5, 32 of 6..10, 32 of 11..15;
@@ -275,6 +526,15 @@ static int q1_auto(size_t tokens) { return tokens <= 32 ? 2 : 0; }
 const struct kernels kernels_avx512 = {
     .level = "avx512",
     .needs = CPU_AVX2 | CPU_AVX512,
+    .quantize_i8 = quantize_i8,
+    .dot_f32 = dot_f32,
+    .rmsnorm = rmsnorm,
+    .silu_mul = silu_mul,
+    .attn_scores_f16 = attn_scores_f16,
+    .attn_scores_f32 = attn_scores_f32,
+    .attn_softmax = attn_softmax,
+    .attn_values_f16 = attn_values_f16,
+    .attn_values_f32 = attn_values_f32,
     .q1 = {NULL, NULL, pick_tables},
     .q1_auto = q1_auto,
 };

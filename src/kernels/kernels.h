@@ -34,6 +34,19 @@ enum {
     ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
 };
 
+/* For bodies that are written once and compiled for several constants. */
+#define TEMPLATE __attribute__((always_inline)) static inline
+
+/* Before a loop whose count is a constant after inlining: its arrays become registers. And
+ * before one that is better left small. */
+#ifdef __clang__
+#define UNROLL    _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+#else
+#define UNROLL    _Pragma("GCC unroll 64")
+#define NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+
 /* Q1_0: a group of 128 weights in 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of
  * byte i is weight 8 i + j, +d if set and -d if not. */
 enum { Q1_BYTES = 18 };
