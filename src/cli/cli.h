@@ -35,8 +35,8 @@ extern volatile sig_atomic_t cli_interrupted;
 /* Called when the mapped model fails under us, if not NULL; safe in a signal handler. */
 extern void (*cli_before_dying)(void);
 
-/* One line on stderr: "signum: ...". cli_note is silent with -q. Both escape
- * nothing: pass file strings through cli_show or escaped(). */
+/* One line on stderr: "signum: ...", whatever it quotes: control characters and bytes that
+ * are not UTF-8 come out as \xNN. cli_note is silent with -q. */
 void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
 /* Prints err's sentence and returns its exit code. */

@@ -25,12 +25,35 @@ static void erase_progress(void)
     progress_shown = false;
 }
 
+/* Appends text with control characters, but those in keep, and what is not UTF-8 as \xNN. */
+static void append_escaped(struct buf *out, const char *text, size_t len, const char *keep)
+{
+    for (size_t i = 0; i < len;) {
+        uint32_t c;
+        size_t n = utf8_decode(text + i, len - i, &c);
+        bool valid = !(c == UTF8_REPLACEMENT && !(n == 3 && memcmp(text + i, "\xEF\xBF\xBD", 3) == 0));
+        bool control = c < 0x20 || (c >= 0x7F && c < 0xA0);
+        if (valid && (!control || (c && c < 0x20 && strchr(keep, (int)c))))
+            buf_append(out, text + i, n);
+        else
+            for (size_t k = 0; k < n; k++)
+                buf_printf(out, "\\x%02X", (unsigned char)text[i + k]);
+        i += n;
+    }
+}
+
 static void say(const char *format, va_list args)
 {
+    char sentence[2048];
+    struct buf line = {0};
+    vsnprintf(sentence, sizeof sentence, format, args);
+    buf_puts(&line, "signum: ");
+    append_escaped(&line, sentence, strlen(sentence), "");
+    buf_putc(&line, '\n');
     erase_progress();
-    fputs("signum: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    if (line.data)
+        fwrite(line.data, 1, line.len, stderr); /* at once, so that lines of several processes do not mix */
+    buf_free(&line);
 }
 
 void cli_note(const char *format, ...)
@@ -86,17 +109,11 @@ void cli_write(FILE *out, const char *text, size_t len)
         fwrite(text, 1, len, out);
         return;
     }
-    for (size_t i = 0; i < len;) {
-        uint32_t c;
-        size_t n = utf8_decode(text + i, len - i, &c);
-        bool valid = !(c == UTF8_REPLACEMENT && !(n == 3 && memcmp(text + i, "\xEF\xBF\xBD", 3) == 0));
-        if (valid && (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7F && !(c >= 0x80 && c < 0xA0))))
-            fwrite(text + i, 1, n, out);
-        else
-            for (size_t k = 0; k < n; k++)
-                fprintf(out, "\\x%02X", (unsigned char)text[i + k]);
-        i += n;
-    }
+    struct buf harmless = {0};
+    append_escaped(&harmless, text, len, "\n\t");
+    if (harmless.data)
+        fwrite(harmless.data, 1, harmless.len, out);
+    buf_free(&harmless);
 }
 
 enum sg_status cli_flush(FILE *out, struct sg_error *err)
@@ -157,6 +174,8 @@ enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool
         .interrupt = &cli_interrupted,
     };
     TRY(sg_open(engine, &options, err));
+    if (cli_interrupted) /* nothing after this may wait for input */
+        return fail(err, SG_INTERRUPTED, "interrupted");
     const struct sg_info *i = sg_info(*engine);
     if (o->verbose && !weights_unneeded)
         cli_note("%s kernels, %d threads", i->kernels, i->n_threads);
@@ -274,7 +293,7 @@ enum sg_status cli_lines(const struct options *o, cli_line_fn *fn, void *arg, st
         errno = 0;
         ssize_t n = getline(&line, &cap, f);
         if (n < 0) {
-            if (!feof(f))
+            if (!feof(f) && !cli_interrupted)
                 status = errno == ENOMEM ? fail(err, SG_NO_MEMORY, "out of memory: line %zu is too long", number + 1)
                                          : fail(err, SG_FAIL, "cannot read the input: %s", strerror(errno));
             break;

@@ -93,11 +93,12 @@ static void handle(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-/* A closed standard stream would be reused by the first file that is opened. */
+/* A closed standard stream would be reused by the first file that is opened. What takes its place
+ * is open the wrong way round, so that using it still fails: an answer is never lost silently. */
 static void open_standard_streams(void)
 {
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
             _exit(SG_FAIL);
 }
 
@@ -134,15 +135,14 @@ int main(int argc, char **argv)
     const struct command *c = find_command(name);
     if (!c)
         return unknown_command(name);
-    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            command_help(stdout, c);
-            return cli_flush(stdout, &err) == SG_OK ? SG_OK : cli_fail(&err);
-        }
     static struct options o; /* large, so not on the stack */
     if (options_parse(&o, c->bit, argc - 2, argv + 2, &err) != SG_OK) {
         cli_error("%s (signum help %s)", err.message, c->name);
         return SG_USAGE;
+    }
+    if (o.help) {
+        command_help(stdout, c);
+        return cli_flush(stdout, &err) == SG_OK ? SG_OK : cli_fail(&err);
     }
     cli_set_quiet(o.quiet);
     return c->run(&o);

@@ -116,12 +116,19 @@ static const struct spec specs[] = {
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
     {"--no-wrap", NULL, "leave the wrapping of long lines to the terminal", OUTPUT, FLAG, CMD_CHAT, AT(no_wrap), 0, 0, NULL},
+    {"-h --help", NULL, "", HIDDEN, FLAG, ALL, AT(help), 0, 0, NULL},
     {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL, AT(verbose), 0, 0, NULL},
     {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL, AT(quiet), 0, 0, NULL},
 
     /* Flags of other programs that change nothing here; one note says so, and pasted commands work. */
     {"-ngl --gpu-layers --n-gpu-layers", "N", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},
     {"-dev --device", "NAME", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},
+    {"-b --batch-size", "N", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},
+    {"-ub --ubatch-size", "N", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},
+    {"-tb --threads-batch", "N", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},
+    {"--mlock", NULL, "", HIDDEN, IGNORED_FLAG, GENERATE, 0, 0, 0, NULL},
+    {"--no-display-prompt", NULL, "", HIDDEN, IGNORED_FLAG, CMD_RUN, 0, 0, 0, NULL},
+    {"--simple-io", NULL, "", HIDDEN, IGNORED_FLAG, GENERATE, 0, 0, 0, NULL},
     {"-fa --flash-attn", NULL, "", HIDDEN, IGNORED_FLAG, GENERATE, 0, 0, 0, NULL},
     {"--jinja", NULL, "", HIDDEN, IGNORED_FLAG, GENERATE, 0, 0, 0, NULL},
     {"--no-mmap", NULL, "", HIDDEN, IGNORED_FLAG, GENERATE, 0, 0, 0, NULL},
@@ -238,7 +245,7 @@ static enum sg_status set_number(const struct spec *s, void *at, const char *nam
     errno = 0;
     double x = s->kind == INTEGER ? (double)strtoll(value, &end, 10) : strtod(value, &end);
     if (end == value || *end || errno || !(x >= s->min && x <= s->max) || isspace((unsigned char)value[0]))
-        return fail(err, SG_USAGE, "%s needs %s from %g to %g, not \"%.80s\"", name, s->kind == INTEGER ? "a whole number" : "a number", s->min, s->max, value);
+        return fail(err, SG_USAGE, "%s needs %s from %.10g to %.10g, not \"%.80s\"", name, s->kind == INTEGER ? "a whole number" : "a number", s->min, s->max, value);
     if (s->kind == FLOAT)
         *(float *)at = (float)x;
     else if (s->offset >= offsetof(struct options, sampling) && s->offset < offsetof(struct options, sampling) + sizeof(struct sg_sampling))
@@ -301,11 +308,9 @@ static enum sg_status set_seed(int64_t *at, const char *name, const char *value,
     return SG_OK;
 }
 
-/* name is for messages. value NULL: a flag that is given. */
-static enum sg_status set(struct options *o, const struct spec *s, const char *name, const char *value, struct sg_error *err)
+static enum sg_status set_value(struct options *o, const struct spec *s, const char *name, const char *value, struct sg_error *err)
 {
     void *at = (char *)o + s->offset;
-    o->given[s - specs] = true;
     switch (s->kind) {
     case FLAG:
         if (value && strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
@@ -342,6 +347,14 @@ static enum sg_status set(struct options *o, const struct spec *s, const char *n
         cli_note("%s does nothing here and was ignored", name);
         return SG_OK;
     }
+    return SG_OK;
+}
+
+/* name is for messages. value NULL: a flag that is given. */
+static enum sg_status set(struct options *o, const struct spec *s, const char *name, const char *value, struct sg_error *err)
+{
+    TRY(set_value(o, s, name, value, err));
+    o->given[s - specs] = true;
     return SG_OK;
 }
 
@@ -390,7 +403,8 @@ static void defaults(struct options *o, unsigned command)
     o->n_threads = environment_number("SIGNUM_THREADS", 1024);
     if (!o->n_threads)
         o->n_threads = environment_number("OMP_NUM_THREADS", 1024);
-    o->n_ctx = environment_number("SIGNUM_CTX", 1 << 30);
+    if (command & GENERATE) /* perplexity's -c is its procedure, not a size */
+        o->n_ctx = environment_number("SIGNUM_CTX", 1 << 30);
 }
 
 enum sg_status options_parse(struct options *o, unsigned command, int argc, char **argv, struct sg_error *err)
@@ -434,6 +448,8 @@ enum sg_status options_parse(struct options *o, unsigned command, int argc, char
             value = argv[i];
         }
         TRY(set(o, s, name, value, err));
+        if (o->help) /* whatever else is said */
+            break;
     }
     return SG_OK;
 }

@@ -62,7 +62,7 @@ struct options {
     size_t n_biases;
     /* output */
     const char *output;
-    bool json, jsonl, verbose, quiet, force_raw_output;
+    bool json, jsonl, verbose, quiet, help;
     /* chat */
     bool continue_last, no_save, no_wrap;
     const char *session;
@@ -76,7 +76,7 @@ struct options {
     int format; /* 0 md, 1 csv, 2 json */
     bool kernels, tune;
 
-    bool given[128]; /* by index in the table of options.c */
+    bool given[160]; /* by index in the table of options.c */
 };
 
 /* Parses argv[0..argc) (after the command's name). SG_USAGE with a sentence. */

@@ -63,7 +63,8 @@ static bool show(void *arg, const struct sg_step *step)
     }
     bool tty = isatty(STDERR_FILENO);
     if (step->thinking.len && tty && !r->o->hide_think && !r->o->quiet) {
-        bool colour = !getenv("NO_COLOR");
+        const char *no_colour = getenv("NO_COLOR");
+        bool colour = !no_colour || !*no_colour;
         if (colour)
             fputs("\033[2m", stderr);
         cli_write(stderr, step->thinking.data, step->thinking.len);

@@ -251,11 +251,11 @@ static enum sg_status logits(struct sg_engine *engine, const struct options *o, 
         size_t n = MIN(ids.len - done, (size_t)256);
         struct sg_feed feed = {.session = session, .ids = ids.data + done, .n = n, .n_logits = n, .on_logits = write_logits, .arg = &out};
         status = sg_eval(engine, &feed, 1, err);
+        if (status == SG_OK)
+            status = cli_flush(file, err); /* a full disk ends it at once */
         done += n;
         cli_progress("positions", done, ids.len);
     }
-    if (status == SG_OK)
-        status = cli_flush(file, err);
     sg_session_close(session);
     ids_free(&ids);
     return status;
