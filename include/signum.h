@@ -354,6 +354,36 @@ struct sg_constraint {
     void (*accept)(void *arg, int32_t id); /* the token that was chosen */
 };
 
+/* What an answer may look like. */
+enum sg_grammar_kind {
+    SG_GRAMMAR_SCHEMA,  /* a JSON schema: the answer is JSON that satisfies it */
+    SG_GRAMMAR_FIELDS,  /* a schema in short, as "name, age int, bio: two sentences" */
+    SG_GRAMMAR_JSON,    /* any JSON object; no text */
+    SG_GRAMMAR_REGEX,   /* a regular expression that matches the whole answer */
+    SG_GRAMMAR_GBNF,    /* a grammar in llama.cpp's notation */
+    SG_GRAMMAR_CHOICES, /* one of several texts */
+};
+struct sg_grammar;
+struct sg_matcher;
+
+/* Reads texts (SG_GRAMMAR_CHOICES: all of them, else one). A grammar is for one engine and
+ * may serve any number of answers, one thread at a time. Errors: SG_USAGE with what is wrong
+ * or not supported (nothing is ignored), SG_NO_MEMORY. */
+enum sg_status sg_grammar_open(struct sg_grammar **out, struct sg_engine *engine, enum sg_grammar_kind kind,
+                               const struct sg_str *texts, size_t n_texts, struct sg_error *err);
+void sg_grammar_close(struct sg_grammar *grammar); /* after its matchers; NULL is fine */
+size_t sg_grammar_bytes(const struct sg_grammar *grammar); /* memory that it holds now */
+
+/* One answer's way through a grammar. The constraint is valid as long as the matcher. The
+ * end of the turn may come exactly when the answer is complete, control tokens never. */
+enum sg_status sg_matcher_open(struct sg_matcher **out, struct sg_grammar *grammar, struct sg_error *err);
+void sg_matcher_close(struct sg_matcher *matcher); /* NULL is fine */
+const struct sg_constraint *sg_matcher_constraint(const struct sg_matcher *matcher);
+
+/* Whether the answer so far satisfies the grammar. *failed (may be NULL): it was given up, out of
+ * memory or because the grammar is too ambiguous to be followed. */
+bool sg_matcher_complete(const struct sg_matcher *matcher, bool *failed);
+
 struct sg_reply_options {
     struct sg_sampling sampling;
     uint32_t attempt;            /* raised by /regen: other random numbers, same seed */

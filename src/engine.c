@@ -172,6 +172,9 @@ void sg_close(struct sg_engine *e)
     pool_close(e->pool);
     kv_pool_close(&e->kv);
     arena_unmap(&e->scratch);
+    if (e->trie)
+        trie_free(e->trie);
+    free(e->trie);
     tokenizer_close(e->tokenizer);
     model_close(&e->model);
     gguf_close(&e->gguf);

@@ -11,6 +11,7 @@
 #include "pool.h"
 #include "sampler.h"
 #include "tokenizer.h"
+#include "trie.h"
 
 struct sg_engine {
     struct gguf gguf;
@@ -24,6 +25,7 @@ struct sg_engine {
     struct forward forward;
     bool has_weights;       /* false: opened with weights_unneeded */
     struct sg_info info;
+    struct trie *trie;      /* of the vocabulary; made when the first grammar is opened */
     char kernels_text[64];
     char *path;
 };
