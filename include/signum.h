@@ -273,7 +273,8 @@ struct sg_feed {
 };
 
 /* Evaluates tokens for any number of sessions at once; every session may occur
- * once. All or nothing per call: on an error every session is as it was.
+ * once. All or nothing per call: on an error every session is as it was, except that
+ * its logits may be gone.
  * Errors: SG_USAGE (id outside the vocabulary, or more than the session holds),
  * SG_NO_MEMORY (KV budget), SG_FAIL (a non-finite number appeared: the model is
  * damaged), SG_INTERRUPTED. */

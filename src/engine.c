@@ -151,6 +151,8 @@ static enum sg_status open_all(struct sg_engine *e, const struct sg_options *o, 
 enum sg_status sg_open(struct sg_engine **out, const struct sg_options *options, struct sg_error *err)
 {
     *out = NULL;
+    if (!options->model_path)
+        return fail(err, SG_USAGE, "no model file is named");
     struct sg_engine *e = calloc(1, sizeof *e);
     if (!e)
         return fail_memory(err, sizeof *e, "the engine");

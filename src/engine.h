@@ -38,6 +38,7 @@ struct sg_session {
     size_t n_blocks;
     float *logits;              /* (n_vocab) */
     bool has_logits;
+    bool delivered;             /* logits was written by the evaluation that is going on */
     struct arena arena;         /* owns all of the above but the blocks */
 };
 

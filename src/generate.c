@@ -79,6 +79,8 @@ static enum sg_status loop(struct generation *g, struct sg_error *err)
             n += sg_draft_propose(g->draft, ids + 1, s->n_ctx - s->length - 1);
         }
         enum sg_status status = evaluate(g, ids, n, err);
+        if (status == SG_NO_MEMORY && n > 1) /* the guesses asked for another KV block, the token may not */
+            status = evaluate(g, ids, n = 1, err);
         if (status != SG_OK) {
             end(g, SG_FINISH_LENGTH);
             return status;

@@ -110,7 +110,7 @@ static enum sg_status out_of_kv(const struct sg_engine *e, struct sg_error *err)
 static enum sg_status reserve(struct sg_session *s, size_t length, struct sg_error *err)
 {
     struct kv_pool *kv = &s->engine->kv;
-    if (s->length % KV_BLOCK != 0) {
+    if (length > s->length && s->length % KV_BLOCK != 0) {
         struct kv_block **tail = &s->blocks[s->length / KV_BLOCK];
         if ((*tail)->refs > 1) { /* shared with a fork: copy on write */
             struct kv_block *own = kv_take(kv);
@@ -167,7 +167,7 @@ static void deliver(void *arg, size_t r, const float *logits)
         f->on_logits(f->arg, p->rows[r].pos, logits);
     if (p->last[r]) {
         memcpy(f->session->logits, logits, f->session->engine->model.n_vocab * sizeof *logits);
-        f->session->has_logits = true;
+        f->session->delivered = true;
     }
 }
 
@@ -203,24 +203,24 @@ enum sg_status sg_eval(struct sg_engine *e, const struct sg_feed *feeds, size_t 
 {
     TRY(check_feeds(e, feeds, n, err));
     enum sg_status status = SG_OK;
+    for (size_t i = 0; i < n; i++)
+        feeds[i].session->delivered = false;
     for (size_t i = 0; i < n && status == SG_OK; i++)
         status = reserve(feeds[i].session, feeds[i].session->length + feeds[i].n, err);
     if (status == SG_OK) {
-        for (size_t i = 0; i < n; i++)
-            if (feeds[i].n)
-                feeds[i].session->has_logits = false;
         fenv_t saved = fp_enter();
         status = run_feeds(e, feeds, n, err);
         fp_leave(saved);
     }
     for (size_t i = 0; i < n; i++) {
         struct sg_session *s = feeds[i].session;
-        if (status == SG_OK) {
-            if (feeds[i].n)
-                memcpy(s->ids + s->length, feeds[i].ids, feeds[i].n * sizeof *s->ids);
-            s->length += feeds[i].n;
-        } else {
+        if (status != SG_OK) {
             drop_blocks(s, DIV_UP(s->length, (size_t)KV_BLOCK));
+            s->has_logits = s->has_logits && !s->delivered; /* those belong to tokens that are gone */
+        } else if (feeds[i].n) {
+            memcpy(s->ids + s->length, feeds[i].ids, feeds[i].n * sizeof *s->ids);
+            s->length += feeds[i].n;
+            s->has_logits = s->delivered;
         }
     }
     return status;

@@ -63,6 +63,19 @@ uint64_t build_tensor(struct build *b, const char *name, uint32_t n_dims, const 
     return offset;
 }
 
+void build_copy_value(struct build *b, const struct gguf_value *v)
+{
+    char name[ESCAPED_MAX];
+    struct buf raw = {0};
+    if (v->type == GGUF_ARRAY) {
+        put_u32(&raw, v->element);
+        put_u64(&raw, v->count);
+    }
+    buf_append(&raw, v->data, v->bytes);
+    build_value(b, escaped(name, v->key.data, v->key.len), v->type, raw.data, raw.len);
+    buf_free(&raw);
+}
+
 void build_copy(struct build *b, const struct gguf *g, const char *but_key, const char *but_tensor)
 {
     char name[ESCAPED_MAX];
@@ -70,16 +83,8 @@ void build_copy(struct build *b, const struct gguf *g, const char *but_key, cons
     for (size_t i = 0; i < g->n_values; i++) {
         const struct gguf_value *v = &g->values[i];
         escaped(name, v->key.data, v->key.len);
-        if (but_key && strcmp(name, but_key) == 0)
-            continue;
-        struct buf raw = {0};
-        if (v->type == GGUF_ARRAY) {
-            put_u32(&raw, v->element);
-            put_u64(&raw, v->count);
-        }
-        buf_append(&raw, v->data, v->bytes);
-        build_value(b, name, v->type, raw.data, raw.len);
-        buf_free(&raw);
+        if (!but_key || strcmp(name, but_key) != 0)
+            build_copy_value(b, v);
     }
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];

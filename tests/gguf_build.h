@@ -25,6 +25,8 @@ uint64_t build_tensor(struct build *b, const char *name, uint32_t n_dims, const 
 /* Only the entry in the list of tensors. */
 void build_info(struct build *b, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type_id, uint64_t offset);
 
+/* A key of another file. */
+void build_copy_value(struct build *b, const struct gguf_value *v);
 /* Everything from a file but one key and one tensor (either may be NULL), whose place is left open. */
 void build_copy(struct build *b, const struct gguf *g, const char *but_key, const char *but_tensor);
 

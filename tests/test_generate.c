@@ -29,7 +29,7 @@ static bool keep(void *arg, const struct sg_step *step)
     return t->n != t->stop_after;
 }
 
-static void run(struct sg_engine *e, struct sg_draft *draft, const int32_t *prompt, size_t n, const struct sg_reply_options *o, size_t n_ctx, struct trace *t, struct sg_session **s, struct sg_draft_counts *counts)
+static enum sg_status run(struct sg_engine *e, struct sg_draft *draft, const int32_t *prompt, size_t n, const struct sg_reply_options *o, size_t n_ctx, struct trace *t, struct sg_session **s, struct sg_draft_counts *counts)
 {
     struct sg_reply *reply;
     struct sg_error err;
@@ -40,8 +40,9 @@ static void run(struct sg_engine *e, struct sg_draft *draft, const int32_t *prom
         sg_draft_reset(draft);
         sg_draft_accept(draft, prompt, n);
     }
-    CHECKF(sg_generate(*s, reply, draft, keep, t, counts, &err) == SG_OK, "%s", err.message);
+    enum sg_status status = sg_generate(*s, reply, draft, keep, t, counts, &err);
     sg_reply_close(reply);
+    return status;
 }
 
 TEST(speculation_changes_nothing)
@@ -69,10 +70,10 @@ TEST(speculation_changes_nothing)
         plain->stop_after = guessed->stop_after = round % 5 ? 0 : 1 + test_below(40);
         struct sg_session *a, *b;
         struct sg_draft_counts counts;
-        run(e, NULL, prompt, n, &o, n_ctx, plain, &a, NULL);
+        CHECK(run(e, NULL, prompt, n, &o, n_ctx, plain, &a, NULL) == SG_OK);
         sg_draft_timing(draft, 1, 1.0); /* pretend that further rows cost next to nothing: many guesses */
         sg_draft_timing(draft, 8, 1.0);
-        run(e, draft, prompt, n, &o, n_ctx, guessed, &b, &counts);
+        CHECK(run(e, draft, prompt, n, &o, n_ctx, guessed, &b, &counts) == SG_OK);
         CHECKF(plain->n == guessed->n && memcmp(plain->ids, guessed->ids, plain->n * sizeof *plain->ids) == 0, "round %d", round);
         CHECK(plain->len == guessed->len && memcmp(plain->text, guessed->text, plain->len) == 0 && plain->finish == guessed->finish);
         CHECKF(sg_length(a) == sg_length(b) && memcmp(sg_ids(a), sg_ids(b), sg_length(a) * sizeof(int32_t)) == 0, "round %d: %zu and %zu positions", round, sg_length(a), sg_length(b));
@@ -85,6 +86,46 @@ TEST(speculation_changes_nothing)
         free(guessed);
     }
     CHECKF(proposed > 100 && accepted > 20 && accepted < proposed, "%zu proposed, %zu accepted", proposed, accepted);
+    sg_draft_close(draft);
+    sg_close(e);
+}
+
+/* Guesses may need a KV block that the token itself does not: then they must not be what fails. */
+TEST(speculation_at_the_kv_budget)
+{
+    struct sg_engine *e;
+    char path[512];
+    snprintf(path, sizeof path, "%s", test_path("models/q1-tied.gguf"));
+    struct sg_options options = {.model_path = path, .n_threads = 1};
+    if (!CHECK(sg_open(&e, &options, NULL) == SG_OK))
+        return;
+    struct sg_memory memory;
+    sg_memory(e, 64, &memory);
+    sg_close(e);
+    options.kv_budget = 2 * memory.kv_block;
+    CHECK(sg_open(&e, &options, NULL) == SG_OK);
+    struct sg_draft *draft;
+    CHECK(sg_draft_open(&draft, e, 1000, NULL) == SG_OK);
+    for (int round = 0; round < 5; round++) {
+        int32_t prompt[60];
+        for (size_t i = 0; i < 60; i++)
+            prompt[i] = i < 2 ? (int32_t)test_below(300) : prompt[i - 2];
+        struct sg_reply_options o = {.n_predict = -1, .think_budget = -1, .ignore_eos = true};
+        sg_sampling_defaults(e, &o.sampling);
+        o.sampling.temperature = 0;
+        struct trace *plain = calloc(1, sizeof *plain), *guessed = calloc(1, sizeof *guessed);
+        struct sg_session *s;
+        CHECK(run(e, NULL, prompt, 60, &o, 1000, plain, &s, NULL) == SG_NO_MEMORY && sg_length(s) == 128);
+        sg_session_close(s);
+        sg_draft_timing(draft, 1, 1.0);
+        sg_draft_timing(draft, 8, 1.0);
+        CHECK(run(e, draft, prompt, 60, &o, 1000, guessed, &s, NULL) == SG_NO_MEMORY);
+        CHECKF(sg_length(s) == 128 && plain->n == guessed->n && memcmp(plain->ids, guessed->ids, plain->n * sizeof *plain->ids) == 0,
+               "%zu positions, %zu and %zu tokens", sg_length(s), plain->n, guessed->n);
+        sg_session_close(s);
+        free(plain);
+        free(guessed);
+    }
     sg_draft_close(draft);
     sg_close(e);
 }
