@@ -12,12 +12,13 @@ ARCH    := $(patsubst arm64,aarch64,$(firstword $(subst -, ,$(shell $(CC) -dumpm
 
 # One file for every instruction-set level, with exactly its own flags; everything
 # else is built for the baseline, so one binary runs everywhere.
-ISA.x86_64   := avx2 avxvnni avx512 avx512vnni amx
+ISA.x86_64   := avx2 avxvnni avx512 avx512popcnt avx512vnni amx
 ISA.aarch64  := neon dotprod i8mm
 FLAGS.avx2       := -mavx2 -mfma -mf16c -fno-tree-slp-vectorize
 FLAGS.avxvnni    := $(FLAGS.avx2) -mavxvnni
 FLAGS.avx512     := $(FLAGS.avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
 FLAGS.avx512vnni := $(FLAGS.avx512) -mavx512vnni
+FLAGS.avx512popcnt := $(FLAGS.avx512vnni) -mavx512bitalg
 FLAGS.amx        := $(FLAGS.avx512vnni) -mamx-tile -mamx-int8
 FLAGS.neon       :=
 FLAGS.dotprod    := -march=armv8.2-a+dotprod

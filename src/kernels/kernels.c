@@ -14,6 +14,9 @@ const struct kernels *const kernels_levels[] = {
 #ifdef SIGNUM_HAVE_avx512
     &kernels_avx512,
 #endif
+#ifdef SIGNUM_HAVE_avx512popcnt
+    &kernels_avx512popcnt,
+#endif
 #ifdef SIGNUM_HAVE_avx512vnni
     &kernels_avx512vnni,
 #endif

@@ -1,0 +1,31 @@
+/* avxvnni.c: AVX2 with AVX-VNNI: the dot products of the "sign" family in one instruction
+ * where avx2.c takes two. All else is avx2.c's. */
+#include "kernels.h"
+
+#include <immintrin.h>
+
+#include "cpu.h"
+
+static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes)
+{
+    return _mm256_dpbusd_avx_epi32(acc, weights, codes);
+}
+
+static inline __m256i sign_twice(__m256i acc) { return _mm256_slli_epi32(acc, 1); }
+
+#include "sign_x86.h"
+
+static const struct q1_family *pick_sign(size_t tokens)
+{
+    (void)tokens;
+    return &sign;
+}
+
+static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
+
+const struct kernels kernels_avxvnni = {
+    .level = "avxvnni",
+    .needs = CPU_AVX2 | CPU_AVXVNNI,
+    .q1 = {pick_sign, NULL, NULL},
+    .q1_auto = q1_auto,
+};
