@@ -88,7 +88,7 @@ enum sg_matmul { /* how 1-bit weights meet int8 activations; all give the same b
     SG_MATMUL_TABLES,   /* nibble tables and byte shuffles */
 };
 
-enum sg_kv_type { SG_KV_F16, SG_KV_F32 };
+enum sg_kv_type { SG_KV_F16, SG_KV_F32, SG_KV_Q8_0 }; /* Q8_0: int8, one scale per position and head */
 
 struct sg_options {
     const char *model_path;

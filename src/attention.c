@@ -33,17 +33,23 @@ static size_t queries_per_block(const struct model *m) { return rows_per_block(m
 struct scratch {
     float *q, *scores, *o, *total; /* (queries, dim), (queries, 64), (queries, dim) twice */
     float *max, *sum, *factor, *total_max, *total_sum; /* (queries) */
+    float *q8_scale; /* (queries), with a K of int8 */
+    int8_t *q8;      /* (queries, q8_dim) */
 };
+
+/* Numbers of a head whose K is int8: padded with zeros. */
+static size_t q8_dim(const struct model *m) { return ROUND_UP(m->head_dim, (size_t)4); }
 
 static size_t carve(struct scratch *s, const struct model *m, float *base)
 {
     size_t n = ROUND_UP(queries_per_block(m), (size_t)16), at = 0;
-    float **const parts[] = {&s->q, &s->o, &s->total, &s->scores, &s->max, &s->sum, &s->factor, &s->total_max, &s->total_sum};
+    float **const parts[] = {&s->q, &s->o, &s->total, &s->scores, &s->max, &s->sum, &s->factor, &s->total_max, &s->total_sum, &s->q8_scale};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         *parts[i] = base ? base + at : NULL;
         at += n * (i < 3 ? ROUND_UP(m->head_dim, (size_t)16) : i == 3 ? ATTN_TILE : 1);
     }
-    return at;
+    s->q8 = base ? (int8_t *)(void *)(base + at) : NULL;
+    return at + n * q8_dim(m) / sizeof *base;
 }
 
 size_t attention_worker_floats(const struct model *m)
@@ -68,6 +74,42 @@ struct job {
     float *out;
     float scale;
 };
+
+/* Scores of n queries from j0 on with one K tile. */
+static void score(const struct job *job, struct scratch *s, size_t j0, size_t n, const void *k)
+{
+    const struct kernels *kn = job->f->mm.kernels;
+    const struct model *m = job->f->model;
+    const float *q = s->q + j0 * m->head_dim;
+    switch (job->f->kv->type_k) {
+    case SG_KV_F16:
+        kn->attn_scores_f16(s->scores, q, n, k, m->head_dim, job->scale);
+        break;
+    case SG_KV_F32:
+        kn->attn_scores_f32(s->scores, q, n, k, m->head_dim, job->scale);
+        break;
+    case SG_KV_Q8_0:
+        kn->attn_scores_q8(s->scores, s->q8 + j0 * q8_dim(m), s->q8_scale + j0, n, k, q8_dim(m), job->scale);
+    }
+}
+
+/* Adds one V tile, weighed with s->scores, to the outputs of n queries from j0 on. */
+static void add_values(const struct job *job, struct scratch *s, size_t j0, size_t n, const size_t *n_valid, const void *v)
+{
+    const struct kernels *kn = job->f->mm.kernels;
+    size_t dim = job->f->model->head_dim;
+    float *o = s->o + j0 * dim;
+    switch (job->f->kv->type_v) {
+    case SG_KV_F16:
+        kn->attn_values_f16(o, s->scores, s->factor, n_valid, n, v, dim);
+        break;
+    case SG_KV_F32:
+        kn->attn_values_f32(o, s->scores, s->factor, n_valid, n, v, dim);
+        break;
+    case SG_KV_Q8_0:
+        kn->attn_values_q8(o, s->scores, s->factor, n_valid, n, v, dim);
+    }
+}
 
 /* Positions [span * ATTN_SPAN, ...) of queries j0..n_q, from an empty state, into s->o,
  * s->max, s->sum. limit(j) = pos of row j / group; rows ascend in position, so the
@@ -94,18 +136,12 @@ static void run_span(const struct job *job, struct scratch *s, const struct row 
         /* A group of more than QUERIES heads (one kv head for all) is done in pieces. */
         for (size_t j0 = row0 * group; j0 < n_q; j0 += QUERIES) {
             size_t n = MIN(n_q - j0, (size_t)QUERIES);
-            if (f->kv->type_k == SG_KV_F32)
-                kn->attn_scores_f32(s->scores, s->q + j0 * dim, n, k, dim, job->scale);
-            else
-                kn->attn_scores_f16(s->scores, s->q + j0 * dim, n, k, dim, job->scale);
+            score(job, s, j0, n, k);
             for (size_t j = 0; j < n; j++) {
                 n_valid[j] = MIN(rows[(j0 + j) / group].pos - begin + 1, (size_t)ATTN_TILE);
                 s->factor[j] = kn->attn_softmax(s->scores + j * ATTN_TILE, n_valid[j], &s->max[j0 + j], &s->sum[j0 + j]);
             }
-            if (f->kv->type_v == SG_KV_F32)
-                kn->attn_values_f32(s->o + j0 * dim, s->scores, s->factor, n_valid, n, v, dim);
-            else
-                kn->attn_values_f16(s->o + j0 * dim, s->scores, s->factor, n_valid, n, v, dim);
+            add_values(job, s, j0, n, n_valid, v);
         }
     }
 }
@@ -138,9 +174,14 @@ static void finish(float *out, const float *o, float sum, size_t dim)
 static void gather_queries(const struct job *job, struct scratch *s, size_t row, size_t n_rows, size_t head)
 {
     const struct model *m = job->f->model;
-    size_t width = group_size(m) * m->head_dim;
+    size_t group = group_size(m), dim = m->head_dim, width = group * dim, padded = q8_dim(m);
     for (size_t i = 0; i < n_rows; i++)
-        memcpy(s->q + i * width, job->q + (row + i) * m->n_heads * m->head_dim + head * width, width * sizeof *s->q);
+        memcpy(s->q + i * width, job->q + (row + i) * m->n_heads * dim + head * width, width * sizeof *s->q);
+    for (size_t j = 0; job->f->kv->type_k == SG_KV_Q8_0 && j < n_rows * group; j++) {
+        int8_t *q8 = s->q8 + j * padded;
+        s->q8_scale[j] = job->f->mm.kernels->quantize_head(q8, s->q + j * dim, dim);
+        memset(q8 + dim, 0, padded - dim);
+    }
 }
 
 /* Many rows: task = block of rows x kv head, all spans in order. */

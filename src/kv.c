@@ -15,13 +15,19 @@ struct kv_slab {
 
 static const size_t slab_bytes = (size_t)2 << 20; /* one huge page */
 
-static size_t element_bytes(enum sg_kv_type type) { return type == SG_KV_F32 ? 4 : 2; }
+/* Of dim numbers per position. */
+static size_t tile_bytes(enum sg_kv_type type, size_t dim)
+{
+    if (type == SG_KV_Q8_0)
+        return KV_BLOCK * (dim + sizeof(float));
+    return KV_BLOCK * dim * (type == SG_KV_F32 ? 4 : 2);
+}
 
 void kv_pool_init(struct kv_pool *p, enum sg_kv_type type_k, enum sg_kv_type type_v, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t budget)
 {
     *p = (struct kv_pool){.type_k = type_k, .type_v = type_v, .n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .budget = budget};
-    p->k_tile_bytes = KV_BLOCK * head_dim * element_bytes(type_k);
-    p->v_tile_bytes = KV_BLOCK * head_dim * element_bytes(type_v);
+    p->k_tile_bytes = tile_bytes(type_k, type_k == SG_KV_Q8_0 ? ROUND_UP(head_dim, (size_t)4) : head_dim);
+    p->v_tile_bytes = tile_bytes(type_v, head_dim);
     p->block_bytes = n_layers * n_kv_heads * (p->k_tile_bytes + p->v_tile_bytes);
 }
 
@@ -87,28 +93,50 @@ void kv_release(struct kv_pool *p, struct kv_block *b)
     }
 }
 
-void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos, const float *k, const float *v)
+/* As int8 into a tile of `width` numbers per position, four of which lie side by side: of
+ * one position (K) or of four positions (V). Element i goes to at + i / run * step + i % run. */
+static void store_q8(const struct kernels *kn, uint8_t *tile, size_t width, size_t slot, size_t at, size_t run, size_t step, const float *x, size_t n)
 {
-    size_t dim = p->head_dim, slot = pos % KV_BLOCK;
-    /* K: [position / 16][dim][16], so that 16 positions lie side by side. */
+    int8_t q[MAX_HEAD_DIM];
+    float scale = kn->quantize_head(q, x, n);
+    memcpy(tile + KV_BLOCK * width + slot * sizeof scale, &scale, sizeof scale);
+    for (size_t i = 0; i < n; i++)
+        tile[at + i / run * step + i % run] = (uint8_t)q[i];
+}
+
+static void store_k(const struct kv_pool *p, const struct kernels *kn, uint8_t *tile, size_t slot, const float *k)
+{
+    size_t dim = p->head_dim;
+    /* [position / 16][dim][16], so that 16 positions lie side by side. */
     size_t first = slot / ATTN_LANES * dim * ATTN_LANES + slot % ATTN_LANES;
-    uint8_t *k_tile = kv_k_tile(p, b, layer, head), *v_tile = kv_v_tile(p, b, layer, head);
-    if (p->type_k == SG_KV_F32) {
-        float *to = (float *)(void *)k_tile + first;
+    if (p->type_k == SG_KV_Q8_0) {
+        size_t width = ROUND_UP(dim, (size_t)4);
+        store_q8(kn, tile, width, slot, slot / ATTN_LANES * width * ATTN_LANES + slot % ATTN_LANES * 4, 4, 4 * ATTN_LANES, k, dim);
+    } else if (p->type_k == SG_KV_F32) {
+        float *to = (float *)(void *)tile + first;
         for (size_t i = 0; i < dim; i++)
             to[i * ATTN_LANES] = k[i];
     } else {
-        uint16_t *to = (uint16_t *)(void *)k_tile + first;
-        for (size_t i = 0; i < dim;) { /* in pieces, so that a small array on the stack will do */
-            uint16_t half[64];
-            size_t n = MIN(dim - i, ARRAY_LEN(half));
-            kn->f16_from_f32(half, k + i, n);
-            for (size_t j = 0; j < n; j++, i++)
-                to[i * ATTN_LANES] = half[j];
-        }
+        uint16_t half[MAX_HEAD_DIM], *to = (uint16_t *)(void *)tile + first;
+        kn->f16_from_f32(half, k, dim);
+        for (size_t i = 0; i < dim; i++)
+            to[i * ATTN_LANES] = half[i];
     }
-    if (p->type_v == SG_KV_F32)
-        memcpy((float *)(void *)v_tile + slot * dim, v, dim * sizeof *v);
+}
+
+static void store_v(const struct kv_pool *p, const struct kernels *kn, uint8_t *tile, size_t slot, const float *v)
+{
+    size_t dim = p->head_dim;
+    if (p->type_v == SG_KV_Q8_0)
+        store_q8(kn, tile, dim, slot, slot / 4 * dim * 4 + slot % 4, 1, 4, v, dim);
+    else if (p->type_v == SG_KV_F32)
+        memcpy((float *)(void *)tile + slot * dim, v, dim * sizeof *v);
     else
-        kn->f16_from_f32((uint16_t *)(void *)v_tile + slot * dim, v, dim);
+        kn->f16_from_f32((uint16_t *)(void *)tile + slot * dim, v, dim);
+}
+
+void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos, const float *k, const float *v)
+{
+    store_k(p, kn, kv_k_tile(p, b, layer, head), pos % KV_BLOCK, k);
+    store_v(p, kn, kv_v_tile(p, b, layer, head), pos % KV_BLOCK, v);
 }

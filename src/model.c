@@ -10,7 +10,6 @@ enum {
     MAX_LAYERS = 1 << 12,
     MAX_WIDTH = 1 << 20,
     MAX_HEADS = 1 << 12,
-    MAX_HEAD_DIM = 1 << 10,
     MAX_CONTEXT = 1 << 24,
 };
 

@@ -130,6 +130,9 @@ TEST(kv_blocks)
     kv_pool_init(&p, SG_KV_F16, SG_KV_F32, 2, 3, 32, 0);
     CHECK(p.block_bytes == 2 * 3 * 64 * 32 * (2 + 4));
     CHECK(kv_take(&p) == NULL);
+    kv_pool_init(&p, SG_KV_Q8_0, SG_KV_Q8_0, 2, 3, 30, 0);
+    CHECK(p.block_bytes == 2 * 3 * 64 * (32 + 4 + 30 + 4)); /* keys are padded to fours */
+    kv_pool_init(&p, SG_KV_F16, SG_KV_F32, 2, 3, 32, 0);
     const size_t limit = 37;
     p.budget = limit * p.block_bytes + p.block_bytes / 2;
     struct kv_block *held[200];

@@ -117,6 +117,11 @@ TEST(engine_golden_logits)
         check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_F32, .type_v = SG_KV_F32, .n_threads = 2}, g, &g->f32, "f32");
         check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .n_threads = 2}, g, &g->kv_f16, "f32, f16 cache");
         check_distance(golden_names[i], &(struct sg_options){.n_threads = 2}, g, &g->g128, "int8");
+        /* A cache in int8 costs about half of what int8 activations do, and the two add up. */
+        struct golden_limits cache = {g->g128.median * 0.6, g->g128.mean * 0.6, g->g128.max, g->g128.abs};
+        struct golden_limits both = {g->g128.median * 1.5, g->g128.mean * 1.5, g->g128.max * 1.5, g->g128.abs * 1.5};
+        check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2}, g, &cache, "f32, q8_0 cache");
+        check_distance(golden_names[i], &(struct sg_options){.type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2}, g, &both, "int8, q8_0 cache");
     }
 }
 
@@ -187,12 +192,12 @@ static bool family_exists(const char *name, const char *isa, enum sg_matmul fami
 
 /* Every level x family x threads x chunking gives the bits of scalar, one thread, one token at a
  * time. The slow level takes one way of chunking; last_family is AUTO where families make no difference. */
-static void check_identity(const char *name, enum sg_act act, enum sg_kv_type kv, enum sg_matmul last_family)
+static void check_identity(const char *name, enum sg_act act, enum sg_kv_type type_k, enum sg_kv_type type_v, enum sg_matmul last_family)
 {
     const struct golden_logits *g = golden_load(name);
     const struct golden_sequence *s = longest(g);
     size_t n = s->n_ids < 100 ? s->n_ids : 100;
-    struct sg_engine *e = open_model(name, &(struct sg_options){.isa = "scalar", .act = act, .type_k = kv, .type_v = kv});
+    struct sg_engine *e = open_model(name, &(struct sg_options){.isa = "scalar", .act = act, .type_k = type_k, .type_v = type_v});
     float *expected = all_logits(e, s->ids, n, 1);
     sg_close(e);
     char levels[256];
@@ -205,7 +210,7 @@ static void check_identity(const char *name, enum sg_act act, enum sg_kv_type kv
             const size_t chunks[] = {1, 2 + test_below(40), n};
             bool slow = strcmp(isa, "scalar") == 0;
             for (size_t c = 0; c < (slow ? 1 : 3); c++) {
-                struct sg_options o = {.isa = isa, .act = act, .type_k = kv, .type_v = kv, .matmul = (enum sg_matmul)family, .n_threads = 1 + (int)test_below(7)};
+                struct sg_options o = {.isa = isa, .act = act, .type_k = type_k, .type_v = type_v, .matmul = (enum sg_matmul)family, .n_threads = 1 + (int)test_below(7)};
                 check_same(name, expected, s->ids, n, chunks[slow ? 1 + test_below(2) : c], &o, isa);
             }
         }
@@ -215,30 +220,36 @@ static void check_identity(const char *name, enum sg_act act, enum sg_kv_type kv
 
 TEST(engine_identity)
 {
-    check_identity("q1-tied", SG_ACT_INT8, SG_KV_F16, SG_MATMUL_TABLES);
-    check_identity("q1-yarn", SG_ACT_INT8, SG_KV_F32, SG_MATMUL_TABLES);
-    check_identity("mixed", SG_ACT_INT8, SG_KV_F16, SG_MATMUL_AUTO);
-    check_identity("q2-g64", SG_ACT_INT8, SG_KV_F16, SG_MATMUL_AUTO);
-    check_identity("mini-q1", SG_ACT_F32, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("q1-tied", SG_ACT_INT8, SG_KV_F16, SG_KV_F16, SG_MATMUL_TABLES);
+    check_identity("q1-yarn", SG_ACT_INT8, SG_KV_F32, SG_KV_F32, SG_MATMUL_TABLES);
+    check_identity("mixed", SG_ACT_INT8, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("q2-g64", SG_ACT_INT8, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("mini-q1", SG_ACT_F32, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("q1-untied", SG_ACT_INT8, SG_KV_Q8_0, SG_KV_Q8_0, SG_MATMUL_AUTO);
+    check_identity("f16-defaults", SG_ACT_F32, SG_KV_Q8_0, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("mini-q1", SG_ACT_F32, SG_KV_F32, SG_KV_Q8_0, SG_MATMUL_AUTO);
 }
 
 /* A long context: attention splits at 512 and 64 must not show. */
 TEST(engine_identity_long)
 {
     enum { N = 1100 };
+    static const enum sg_kv_type types[] = {SG_KV_F16, SG_KV_Q8_0};
     int32_t ids[N];
     for (size_t i = 0; i < N; i++)
         ids[i] = (int32_t)test_below(300);
-    struct sg_engine *a = open_model("mini-q1", &(struct sg_options){.n_threads = 1});
-    struct sg_engine *b = open_model("mini-q1", &(struct sg_options){.n_threads = 3, .isa = "scalar"});
-    float *x = all_logits(a, ids, N, 1), *y = all_logits(b, ids, N, 200), *z = all_logits(b, ids, N, 1);
-    CHECK(memcmp(x, y, N * sg_info(a)->n_vocab * sizeof *x) == 0);
-    CHECK(memcmp(x, z, N * sg_info(a)->n_vocab * sizeof *x) == 0);
-    free(x);
-    free(y);
-    free(z);
-    sg_close(a);
-    sg_close(b);
+    for (size_t k = 0; k < 2; k++) {
+        struct sg_engine *a = open_model("mini-q1", &(struct sg_options){.n_threads = 1, .type_k = types[k], .type_v = types[k]});
+        struct sg_engine *b = open_model("mini-q1", &(struct sg_options){.n_threads = 3, .isa = "scalar", .type_k = types[k], .type_v = types[k]});
+        float *x = all_logits(a, ids, N, 1), *y = all_logits(b, ids, N, 200), *z = all_logits(b, ids, N, 1);
+        CHECK(memcmp(x, y, N * sg_info(a)->n_vocab * sizeof *x) == 0);
+        CHECK(memcmp(x, z, N * sg_info(a)->n_vocab * sizeof *x) == 0);
+        free(x);
+        free(y);
+        free(z);
+        sg_close(a);
+        sg_close(b);
+    }
 }
 
 /* Version 2 of the container holds the same model; types 42 (in groups of 128) and 142 the same blocks. */
@@ -298,10 +309,10 @@ TEST(engine_batch)
 }
 
 /* Rewinding and forking leave exactly the state of a session that never had the rest. */
-TEST(engine_rewind_and_fork)
+static void check_rewind_and_fork(enum sg_kv_type type)
 {
     enum { N = 200 };
-    struct sg_engine *e = open_model("q1-yarn", &(struct sg_options){.n_threads = 2});
+    struct sg_engine *e = open_model("q1-yarn", &(struct sg_options){.n_threads = 2, .type_k = type, .type_v = type});
     size_t n_vocab = sg_info(e)->n_vocab;
     int32_t ids[N], other[N];
     for (size_t i = 0; i < N; i++) {
@@ -339,6 +350,12 @@ TEST(engine_rewind_and_fork)
     sg_session_close(s);
     free(expected);
     sg_close(e);
+}
+
+TEST(engine_rewind_and_fork)
+{
+    check_rewind_and_fork(SG_KV_F16);
+    check_rewind_and_fork(SG_KV_Q8_0);
 }
 
 #if defined(__x86_64__)

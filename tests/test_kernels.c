@@ -220,6 +220,16 @@ static void check_integers(const struct kernels *k)
             CHECK(!ref->quantize_i8(place(OUT_A, n), scale_a, x, n));
         }
     }
+    for (size_t round = 0; k->quantize_head && round < 1500; round++) {
+        size_t n = some_length(1);
+        float *x = floats(IN_A, n);
+        fill(x, n, round % KINDS);
+        for (size_t i = 0; round % 11 == 0 && i < n; i++)
+            x[i] *= 0x1p-120f;
+        poison(n);
+        float a = k->quantize_head(place(OUT_A, n), x, n), b = ref->quantize_head(place(OUT_B, n), x, n);
+        CHECKF(same_bytes(n) && same_floats(&a, &b, 1), "%s quantize_head n %zu round %zu", k->level, n, round);
+    }
     for (size_t round = 0; k->dot_i8 && round < 500; round++) {
         size_t n = round == 0 ? 1 << 16 : (size_t)test_below(9) * 64;
         int8_t *a = place(IN_A, n), *b = place(IN_B, n);
@@ -307,6 +317,60 @@ static void check_attention(const struct kernels *k)
                (double)max_a, (double)max_b, (double)sum_a, (double)sum_b);
     }
 }
+
+/* int8 tiles: extremes too, and scales of which those that nobody may use are not numbers. */
+static void check_attention_q8(const struct kernels *k)
+{
+    const struct kernels *ref = &kernels_scalar;
+    static const size_t dims[] = {128, 64, 8, 4, 16, 24, 36, 80, 100, 12, 48, 256, 1024};
+    for (size_t round = 0; round < 300; round++) {
+        size_t dim = dims[round % ARRAY_LEN(dims)], n_q = (size_t)test_below(10) + (round % 20 == 0 ? 20 : 0);
+        size_t codes = ATTN_TILE * dim, bytes = codes + ATTN_TILE * sizeof(float), n_s = n_q * ATTN_TILE;
+        int8_t *tile = place(IN_B, bytes), *q = place(IN_A, n_q * dim);
+        float *scales = floats(IN_B, ATTN_TILE), *q_scale = floats(IN_C, n_q), scale = fabsf(test_normal());
+        for (size_t i = 0; i < codes; i++)
+            tile[i] = (int8_t)(round % 7 == 0 ? 127 : round % 7 == 1 ? -127 : (int)test_below(255) - 127);
+        for (size_t i = 0; i < n_q * dim; i++)
+            q[i] = (int8_t)(round % 5 == 0 ? 127 : round % 5 == 1 ? -127 : (int)test_below(255) - 127);
+        for (size_t p = 0; p < ATTN_TILE; p++)
+            scales[p] = round % 9 == 8 ? NAN : test_below(9) ? fabsf(test_normal()) : 0;
+        for (size_t j = 0; j < n_q; j++)
+            q_scale[j] = fabsf(test_normal());
+        size_t n_out = n_s * sizeof(float) + 64;
+        float *a = place(OUT_A, n_out), *b = place(OUT_B, n_out);
+        if (k->attn_scores_q8) {
+            poison(n_out);
+            k->attn_scores_q8(a + 8, q, q_scale, n_q, tile, dim, scale);
+            ref->attn_scores_q8(b + 8, q, q_scale, n_q, tile, dim, scale);
+            CHECKF(same_floats(a, b, n_s + 16), "%s attn_scores_q8 dim %zu queries %zu", k->level, dim, n_q);
+        }
+        if (!k->attn_values_q8)
+            continue;
+        dim -= round % 3 == 0 ? test_below(4) : 0; /* any number of dimensions */
+        memmove(tile + (codes - ATTN_TILE * dim), tile, ATTN_TILE * dim);
+        tile += codes - ATTN_TILE * dim;
+        float *prob = floats(STATE_A, n_s), *factor = floats(STATE_B, n_q);
+        size_t n_valid[32];
+        for (size_t i = 0; i < n_s; i++)
+            prob[i] = test_below(8) ? expf(-fabsf(test_normal()) * 5) : 0;
+        for (size_t j = 0; j < n_q; j++) {
+            n_valid[j] = round % 3 == 0 ? ATTN_TILE : 1 + test_below(ATTN_TILE);
+            factor[j] = test_below(4) == 0 ? 1 : fabsf(test_normal());
+            if (test_below(20) == 0)
+                memset(prob + j * ATTN_TILE, 0, ATTN_TILE * sizeof *prob);
+        }
+        n_out = n_q * dim * sizeof(float) + 64;
+        poison(n_out);
+        a = place(OUT_A, n_out);
+        b = place(OUT_B, n_out);
+        fill(a + 8, n_q * dim, 0);
+        memcpy(b + 8, a + 8, n_q * dim * sizeof *a);
+        k->attn_values_q8(a + 8, prob, factor, n_valid, n_q, tile, dim);
+        ref->attn_values_q8(b + 8, prob, factor, n_valid, n_q, tile, dim);
+        CHECKF(same_floats(a, b, n_q * dim + 16), "%s attn_values_q8 dim %zu queries %zu", k->level, dim, n_q);
+    }
+}
+TEST(kernels_attention_q8) { each_level(check_attention_q8, false); }
 TEST(kernels_attention) { each_level(check_attention, false); }
 
 /* ------------------------------------------------------- one-bit matrices */
@@ -477,6 +541,41 @@ TEST(kernels_scalar_plain)
         for (size_t i = 0; i < DIM; i++)
             CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < 2e-6, "%g, not %g", (double)(o[i] / sum), exact[i] / total);
     }
+    /* The same in int8, against the numbers that the integers stand for. */
+    for (size_t round = 0; round < 20; round++) {
+        enum { DIM = 24 };
+        struct {
+            int8_t code[ATTN_TILE * DIM];
+            float scale[ATTN_TILE];
+        } kt, v;
+        float x[DIM], s[ATTN_TILE], o[DIM] = {0}, max = -INFINITY, sum = 0, factor, q_scale;
+        double exact[DIM] = {0}, total = 0;
+        int8_t q[DIM], code[DIM];
+        size_t n_valid = 1 + test_below(ATTN_TILE);
+        fill(x, DIM, 4);
+        q_scale = k->quantize_head(q, x, DIM);
+        for (size_t p = 0; p < ATTN_TILE; p++) {
+            fill(x, DIM, 4);
+            v.scale[p] = k->quantize_head(code, x, DIM);
+            for (size_t i = 0; i < DIM; i++)
+                v.code[p / 4 * DIM * 4 + i * 4 + p % 4] = code[i];
+            fill(x, DIM, 4);
+            kt.scale[p] = k->quantize_head(code, x, DIM);
+            double dot = 0, unit = (double)kt.scale[p] * (double)q_scale * 0.25;
+            for (size_t i = 0; i < DIM; i++) {
+                kt.code[p / 16 * DIM * 16 + i / 4 * 64 + p % 16 * 4 + i % 4] = code[i];
+                dot += unit * q[i] * code[i];
+            }
+            total += p < n_valid ? exp(dot) : 0;
+            for (size_t i = 0; i < DIM && p < n_valid; i++)
+                exact[i] += exp(dot) * (double)v.scale[p] * v.code[p / 4 * DIM * 4 + i * 4 + p % 4];
+        }
+        k->attn_scores_q8(s, q, &q_scale, 1, &kt, DIM, 0.25f);
+        factor = k->attn_softmax(s, n_valid, &max, &sum);
+        k->attn_values_q8(o, s, &factor, &n_valid, 1, &v, DIM);
+        for (size_t i = 0; i < DIM; i++)
+            CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < 2e-3, "%g, not %g", (double)(o[i] / sum), exact[i] / total);
+    }
     const float tied[] = {-1, 3, 0, 3, -3}, zero[] = {-0.0f, 0.0f}, none[] = {0, NAN};
     CHECK(k->argmax(tied, 5) == 1 && k->argmax(zero, 2) == 0 && k->argmax(none, 2) == -1);
 }
@@ -499,7 +598,7 @@ TEST(kernels_select)
         CHECK(strcmp(k.level, level->level) == 0);
         CHECK(!level->dot_f32 || k.dot_f32 == level->dot_f32);
         CHECK(k.quantize_i8 && k.dot_f32 && k.dot_i8 && k.rmsnorm && k.add && k.silu_mul && k.rope && k.f16_from_f32 && k.f32_from_f16 && k.argmax &&
-              k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 && k.q1[0] && k.q1[1] && k.q1_auto);
+              k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 && k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto);
         const char *wrong = kernels_self_test(&k);
         CHECKF(!wrong, "%s: %s", level->level, wrong);
     }

@@ -197,6 +197,12 @@ static void number(emit_fn *emit, void *arg, const char *name, double x)
     buf_free(&b);
 }
 
+static const char *kv_name(enum sg_kv_type type)
+{
+    static const char *const names[] = {[SG_KV_F16] = "f16", [SG_KV_F32] = "f32", [SG_KV_Q8_0] = "q8_0"};
+    return names[type];
+}
+
 static void row_fields(const struct bench *b, const struct result *r, emit_fn *emit, void *arg)
 {
     const struct sg_info *i = sg_info(b->engine);
@@ -220,8 +226,8 @@ static void row_fields(const struct bench *b, const struct result *r, emit_fn *e
     number(emit, arg, "model_n_params", (double)i->n_params);
     number(emit, arg, "n_batch", PIECE);
     number(emit, arg, "n_threads", r->threads);
-    emit(arg, "type_k", b->o->type_k == SG_KV_F32 ? "f32" : "f16", true);
-    emit(arg, "type_v", b->o->type_v == SG_KV_F32 ? "f32" : "f16", true);
+    emit(arg, "type_k", kv_name(b->o->type_k), true);
+    emit(arg, "type_v", kv_name(b->o->type_v), true);
     number(emit, arg, "n_prompt", (double)r->n_prompt);
     number(emit, arg, "n_gen", (double)r->n_gen);
     number(emit, arg, "n_depth", (double)r->n_depth);

@@ -35,7 +35,7 @@ struct spec {
 
 static const char *const act_words[] = {"int8", "f32", NULL};
 static const char *const matmul_words[] = {"auto", "sign", "popcount", "tables", NULL};
-static const char *const kv_words[] = {"f16", "f32", NULL};
+static const char *const kv_words[] = {"f16", "f32", "q8_0", NULL};
 static const char *const spec_words[] = {"off", "ngram", NULL};
 static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
@@ -46,8 +46,8 @@ static const struct spec specs[] = {
     {"-m --model", "FILE", "the model (GGUF); else SIGNUM_MODEL, else the bundled one", MODEL, STRING, ALL, AT(model), 0, 0, NULL},
     {"-c --ctx-size", "N", "context in tokens; 0: the model's maximum, limited by memory", MODEL, INTEGER, EVALUATE, AT(n_ctx), 0, 1 << 30, NULL},
     {"-t --threads", "N", "threads; else SIGNUM_THREADS, else physical cores", MODEL, INTEGER, EVALUATE, AT(n_threads), 1, 1024, NULL},
-    {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_k), 0, 0, kv_words},
-    {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_v), 0, 0, kv_words},
+    {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_k), 0, 0, kv_words},
+    {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_v), 0, 0, kv_words},
     {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0, act_words},
     {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0, matmul_words},
     {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0, 0, template_words},

@@ -15,6 +15,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "attn_q8_avx2.h"
 #include "cpu.h"
 #include "mathfn.h"
 #include "popcount.h"
@@ -631,6 +632,7 @@ const struct kernels kernels_avx2 = {
     .level = "avx2",
     .needs = CPU_AVX2,
     .quantize_i8 = quantize_i8,
+    .quantize_head = quantize_head,
     .dot_f32 = dot_f32,
     .dot_i8 = dot_i8,
     .rmsnorm = rmsnorm,
@@ -645,6 +647,8 @@ const struct kernels kernels_avx2 = {
     .attn_softmax = attn_softmax,
     .attn_values_f16 = attn_values_f16,
     .attn_values_f32 = attn_values_f32,
+    .attn_scores_q8 = attn_scores_q8,
+    .attn_values_q8 = attn_values_q8,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
 };

@@ -89,6 +89,10 @@ static const char *test_vectors(const struct kernels *k, uint64_t *state)
     if (!k->quantize_i8(q_a, scale_a, x, N) || !ref->quantize_i8(q_b, scale_b, x, N) ||
         !same(q_a, q_b, sizeof q_a) || !same(scale_a, scale_b, sizeof scale_a))
         return "quantize_i8";
+    a[0] = k->quantize_head(q_a, w, ODD);
+    b[0] = ref->quantize_head(q_b, w, ODD);
+    if (!same(a, b, sizeof *a) || !same(q_a, q_b, sizeof q_a))
+        return "quantize_head";
     a[0] = k->dot_f32(x, w, ODD);
     b[0] = ref->dot_f32(x, w, ODD);
     if (!same(a, b, sizeof *a))
@@ -163,7 +167,26 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
         return "attn_values_f16";
     k->attn_values_f32(o_a, s_a, factor, n_valid, Q, kv, DIM);
     ref->attn_values_f32(o_b, s_a, factor, n_valid, Q, kv, DIM);
-    return same(o_a, o_b, sizeof o_a) ? NULL : "attn_values_f32";
+    if (!same(o_a, o_b, sizeof o_a))
+        return "attn_values_f32";
+
+    int8_t q8[Q * DIM];
+    struct {
+        int8_t code[ATTN_TILE * DIM];
+        float scale[ATTN_TILE];
+    } tile;
+    for (size_t i = 0; i < sizeof tile.code; i++)
+        tile.code[i] = (int8_t)(next_random(state) % 255 - 127);
+    for (size_t j = 0; j < Q; j++)
+        ref->quantize_head(q8 + j * DIM, q + j * DIM, DIM);
+    fill(tile.scale, ATTN_TILE, 0.01f, state);
+    k->attn_scores_q8(s_a, q8, factor, Q, &tile, DIM, 0.3f);
+    ref->attn_scores_q8(s_b, q8, factor, Q, &tile, DIM, 0.3f);
+    if (!same(s_a, s_b, sizeof s_a))
+        return "attn_scores_q8";
+    k->attn_values_q8(o_a, s_a, factor, n_valid, Q, &tile, DIM);
+    ref->attn_values_q8(o_b, s_a, factor, n_valid, Q, &tile, DIM);
+    return same(o_a, o_b, sizeof o_a) ? NULL : "attn_values_q8";
 }
 
 static const char *test_q1(const struct kernels *k, uint64_t *state)

@@ -36,6 +36,8 @@ enum {
     ATTN_TILE = 64,  /* positions of one KV tile, at absolute multiples */
     ATTN_LANES = 16, /* positions side by side in a K tile */
     ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
+    MAX_HEAD_DIM = 1024, /* numbers of one head: model.c accepts no more */
+    PROB_MAX = 16383, /* of probabilities rounded to integers: 14 bits, two bytes of 7 */
 };
 
 /* For bodies that are written once and compiled for several constants. */
@@ -98,6 +100,10 @@ struct kernels {
      * holds a NaN or an infinity (q and scale are then undefined). */
     bool (*quantize_i8)(int8_t *q, float *scale, const float *x, size_t n);
 
+    /* The same rule with one group of any n; returns the scale. When x holds a NaN or an
+     * infinity the scale is NaN and q is 0, so that whatever meets them becomes NaN. */
+    float (*quantize_head)(int8_t *q, const float *x, size_t n);
+
     /* Sum of a[i] * b[i], any n: 16 lanes by fma, see above. */
     float (*dot_f32)(const float *a, const float *b, size_t n);
 
@@ -146,6 +152,24 @@ struct kernels {
     void (*attn_values_f16)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim);
     void (*attn_values_f32)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim);
 
+    /* The same for a KV cache in int8 ("q8_0"), where both sums are sums of integers, exact in
+     * any order. Keys, values and queries are quantize_head's, with one scale per position and
+     * head. Tiles end with the 64 floats that are the scales of their positions; before them
+     *
+     *   K: 4 blocks of 16 positions, each [dim / 4][16][4]: element (p, i) at
+     *      (p / 16) * dim * 16 + i / 4 * 64 + p % 16 * 4 + i % 4.   dim is a multiple of 4 here:
+     *      queries and tiles are padded with zeros.
+     *   V: [16][dim][4]: element (p, i) at p / 4 * dim * 4 + i * 4 + p % 4.
+     *
+     * scores:  s[j * 64 + p] = (float)(sum over i of q[j * dim + i] * k(p, i)) * (k_scale[p] * (q_scale[j] * scale))
+     * values:  the scales of V are folded into the probabilities, which are rounded per query:
+     *            w[p] = prob[j * 64 + p] * v_scale[p], 0 for p >= n_valid[j];
+     *            c = rint(w * (PROB_MAX / max w)), unit = max w / PROB_MAX: quantize_head's rule
+     *            with PROB_MAX in the place of 127;
+     *            o[j * dim + i] = fma((float)(sum over p of c[p] * v(p, i)), unit, o * factor[j]). */
+    void (*attn_scores_q8)(float *s, const int8_t *q, const float *q_scale, size_t n_q, const void *k, size_t dim, float scale);
+    void (*attn_values_q8)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim);
+
     /* Q1_0 matmul families by number of tokens: families for one token ... many tokens may
      * differ inside one level, so each names a function that picks; NULL: not at this level.
      * pick(tokens) returns the family that serves a batch of that many tokens best. */
@@ -158,9 +182,9 @@ struct kernels {
 
 /* Every entry, for code that treats all alike. */
 #define KERNELS(X)                                                                                  \
-    X(quantize_i8) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
+    X(quantize_i8) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
-    X(attn_values_f16) X(attn_values_f32) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto)
+    X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto)
 
 /* The levels; kernels.c lists those that this binary has. */
 extern const struct kernels kernels_scalar;

@@ -88,24 +88,43 @@ static int64_t argmax(const float *x, size_t n)
 
 /* ---------------------------------------------------------------- integers */
 
+/* What the codes -most..most of n numbers stand for: the scale, and its inverse by which
+ * numbers are multiplied. NaN and 0 when some are not finite; 0 and 0 when all are tiny. */
+static float find_scale(float *inverse, const float *x, size_t n, float most)
+{
+    float amax = 0;
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        finite &= is_finite(x[i]);
+        amax = MAX(amax, __builtin_fabsf(x[i]));
+    }
+    bool zero = amax < 0x1p-100f;
+    *inverse = !finite || zero ? 0 : most / amax;
+    return !finite ? __builtin_nanf("") : zero ? 0 : amax / most;
+}
+
+static int32_t code(float x, float inverse, float most)
+{
+    if (inverse == 0)
+        return 0;
+    float rounded = (x * inverse + 0x1.8p23f) - 0x1.8p23f; /* rint, as default rounding is set */
+    return (int32_t)MAX(-most, MIN(most, rounded));
+}
+
+static float quantize_head(int8_t *q, const float *x, size_t n)
+{
+    float inverse, scale = find_scale(&inverse, x, n, 127);
+    for (size_t i = 0; i < n; i++)
+        q[i] = (int8_t)code(x[i], inverse, 127);
+    return scale;
+}
+
 static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
 {
-    for (size_t group = 0; group < n / GROUP; group++, x += GROUP, q += GROUP) {
-        float amax = 0;
-        bool finite = true;
-        for (size_t i = 0; i < GROUP; i++) {
-            finite &= is_finite(x[i]);
-            amax = MAX(amax, __builtin_fabsf(x[i]));
-        }
-        if (!finite)
+    for (size_t group = 0; group < n / GROUP; group++) {
+        scale[group] = quantize_head(q + group * GROUP, x + group * GROUP, GROUP);
+        if (!is_finite(scale[group]))
             return false;
-        bool zero = amax < 0x1p-100f;
-        float inverse = zero ? 0 : 127 / amax;
-        scale[group] = zero ? 0 : amax / 127;
-        for (size_t i = 0; i < GROUP; i++) {
-            float rounded = (x[i] * inverse + 0x1.8p23f) - 0x1.8p23f; /* rint, as default rounding is set */
-            q[i] = (int8_t)MAX(-127.0f, MIN(127.0f, rounded));
-        }
     }
     return true;
 }
@@ -208,6 +227,43 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
     values(o, prob, factor, n_valid, n_q, v, dim, read_f32);
 }
 
+static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size_t n_q, const void *k, size_t dim, float scale)
+{
+    const int8_t *tile = k;
+    const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
+    for (size_t j = 0; j < n_q; j++, q += dim, s += ATTN_TILE) {
+        int32_t sum[ATTN_TILE] = {0};
+        for (size_t block = 0; block < ATTN_TILE / ATTN_LANES; block++)
+            for (size_t i = 0; i < dim; i += 4)
+                for (size_t l = 0; l < ATTN_LANES; l++)
+                    for (size_t d = 0; d < 4; d++)
+                        sum[block * ATTN_LANES + l] += q[i + d] * tile[(block * dim + i) * ATTN_LANES + l * 4 + d];
+        for (size_t p = 0; p < ATTN_TILE; p++)
+            s[p] = (float)sum[p] * (k_scale[p] * (q_scale[j] * scale));
+    }
+}
+
+static void attn_values_q8(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim)
+{
+    const int8_t *tile = v;
+    const float *v_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
+    for (size_t j = 0; j < n_q; j++, prob += ATTN_TILE, o += dim) {
+        float w[ATTN_TILE], inverse;
+        int32_t c[ATTN_TILE];
+        for (size_t p = 0; p < ATTN_TILE; p++)
+            w[p] = p < n_valid[j] ? prob[p] * v_scale[p] : 0;
+        float unit = find_scale(&inverse, w, ATTN_TILE, PROB_MAX);
+        for (size_t p = 0; p < ATTN_TILE; p++)
+            c[p] = code(w[p], inverse, PROB_MAX);
+        for (size_t i = 0; i < dim; i++) {
+            int32_t sum = 0;
+            for (size_t p = 0; p < ATTN_TILE; p++)
+                sum += c[p] * tile[p / 4 * dim * 4 + i * 4 + p % 4];
+            o[i] = fma_f32((float)sum, unit, o[i] * factor[j]);
+        }
+    }
+}
+
 enum { TOKENS = 16 }; /* of one pack: they share each expansion of weights */
 
 /* ------------------------------------------------------------- family "sign"
@@ -278,6 +334,7 @@ const struct kernels kernels_scalar = {
     .level = "scalar",
     .needs = 0,
     .quantize_i8 = quantize_i8,
+    .quantize_head = quantize_head,
     .dot_f32 = dot_f32,
     .dot_i8 = dot_i8,
     .rmsnorm = rmsnorm,
@@ -292,6 +349,8 @@ const struct kernels kernels_scalar = {
     .attn_softmax = attn_softmax,
     .attn_values_f16 = attn_values_f16,
     .attn_values_f32 = attn_values_f32,
+    .attn_scores_q8 = attn_scores_q8,
+    .attn_values_q8 = attn_values_q8,
     .q1 = {pick_sign, pick_popcount, NULL},
     .q1_auto = q1_auto,
 };
