@@ -35,10 +35,37 @@ static void help(FILE *out)
           out);
 }
 
+static const struct {
+    unsigned command;
+    const char *line;
+} examples[] = {
+    {CMD_RUN, "signum run -m Bonsai-1.7B-Q1_0.gguf \"Why is the sky blue?\""},
+    {CMD_RUN, "git diff | signum run -p \"Write a commit message for this diff:\" -f -"},
+    {CMD_RUN, "signum run --json -s 7 -n 100 --stop \"###\" -sys \"Be brief.\" \"What is a monad?\""},
+    {CMD_CHAT, "signum chat -m Bonsai-4B-Q1_0.gguf"},
+    {CMD_CHAT, "signum chat -C"},
+    {CMD_PERPLEXITY, "signum perplexity -m Bonsai-1.7B-Q1_0.gguf -f models/heldout.txt"},
+    {CMD_TOKENIZE, "signum tokenize -m Bonsai-1.7B-Q1_0.gguf \"Hello world\""},
+    {CMD_TOKENIZE, "echo '{\"text\":\"<|im_end|>\",\"parse_special\":true}' | signum tokenize -m FILE --jsonl"},
+    {CMD_RENDER, "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"add_generation_prompt\":true}' | signum render -m FILE"},
+    {CMD_LOGITS, "signum logits -m Bonsai-1.7B-Q1_0.gguf --ids 9707,1879 -o logits.f32"},
+    {CMD_BENCH, "signum bench -m Bonsai-1.7B-Q1_0.gguf -p 512 -n 128 -t 1-8"},
+    {CMD_INFO, "signum info Bonsai-8B-Q1_0.gguf"},
+    {CMD_INFO, "signum info --json Bonsai-8B-Q1_0.gguf"},
+    {CMD_CHECK, "signum check Bonsai-8B-Q1_0.gguf"},
+};
+
 static void command_help(FILE *out, const struct command *c)
 {
     fprintf(out, "%s\n%c%s.\n", c->usage, c->summary[0] - 'a' + 'A', c->summary + 1);
-    options_help(out, c->bit);
+    options_help(out, c->bit, false);
+    const char *title = "\nExamples:\n";
+    for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
+        if (examples[i].command != c->bit)
+            continue;
+        fprintf(out, "%s  %s\n", title, examples[i].line);
+        title = "";
+    }
 }
 
 static const struct command *find_command(const char *name)
@@ -124,9 +151,12 @@ int main(int argc, char **argv)
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         if (argc > 2) {
             const struct command *c = find_command(argv[2]);
-            if (!c)
+            if (!c && strcmp(argv[2], "sampling") != 0)
                 return unknown_command(argv[2]);
-            command_help(stdout, c);
+            if (c)
+                command_help(stdout, c);
+            else
+                options_help(stdout, CMD_RUN, true);
         } else {
             help(stdout);
         }

@@ -10,10 +10,10 @@
 
 enum kind { FLAG, STRING, INTEGER, FLOAT, CHOICE, LIST, BIAS, SEED, SAMPLERS, IGNORED_FLAG, IGNORED_VALUE };
 
-enum group { MODEL, SESSION, INPUT, ANSWER, SAMPLING, OUTPUT, HIDDEN, GROUPS };
+enum group { MODEL, SESSION, INPUT, ANSWER, SAMPLING, MORE_SAMPLING, OUTPUT, HIDDEN, GROUPS };
 
 static const char *const group_titles[GROUPS] = {
-    "Model and machine", "Session", "Input", "Answer", "Sampling (defaults come from the model)", "Output", NULL,
+    "Model and machine", "Session", "Input", "Answer", "Sampling (defaults come from the model)", "More sampling", "Output", NULL,
 };
 
 struct spec {
@@ -91,27 +91,28 @@ static const struct spec specs[] = {
     {"--top-k", "N", "only the N most probable (0: off)", SAMPLING, INTEGER, GENERATE, AT(sampling.top_k), 0, 1 << 30, NULL},
     {"--top-p", "P", "only the smallest set of this probability (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_p), 0, 1, NULL},
     {"--min-p", "P", "at least P times the best one's probability (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.min_p), 0, 1, NULL},
-    {"--typical --typical-p", "P", "locally typical sampling (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.typical_p), 0, 1, NULL},
-    {"--top-nsigma --top-n-sigma", "N", "within N deviations of the best logit (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_n_sigma), -1, 1000, NULL},
-    {"--xtc-probability", "P", "chance of leaving out top choices (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_probability), 0, 1, NULL},
-    {"--xtc-threshold", "P", "... those above P (over 0.5: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_threshold), 0, 1, NULL},
-    {"--dynatemp-range", "T", "temperature varies by T with the entropy", SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_range), 0, 1000, NULL},
-    {"--dynatemp-exp", "X", "... with this exponent", SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_exponent), 0, 100, NULL},
-    {"--repeat-last-n", "N", "tokens that penalties look at (-1: all)", SAMPLING, INTEGER, GENERATE, AT(sampling.penalty_last_n), -1, 1 << 30, NULL},
     {"--repeat-penalty", "X", "divide repeated logits by X (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.repeat_penalty), 0.01, 100, NULL},
     {"--presence-penalty", "X", "subtract X from what occurred", SAMPLING, FLOAT, GENERATE, AT(sampling.presence_penalty), -100, 100, NULL},
-    {"--frequency-penalty", "X", "subtract X for every occurrence", SAMPLING, FLOAT, GENERATE, AT(sampling.frequency_penalty), -100, 100, NULL},
-    {"--dry-multiplier", "X", "penalty for repeated sequences (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.dry_multiplier), 0, 1000, NULL},
-    {"--dry-base", "X", "... growing by this factor", SAMPLING, FLOAT, GENERATE, AT(sampling.dry_base), 0, 1000, NULL},
-    {"--dry-allowed-length", "N", "... beyond N tokens", SAMPLING, INTEGER, GENERATE, AT(sampling.dry_allowed_length), 0, 1 << 30, NULL},
-    {"--dry-penalty-last-n", "N", "... within the last N (-1: all)", SAMPLING, INTEGER, GENERATE, AT(sampling.dry_last_n), -1, 1 << 30, NULL},
-    {"--dry-sequence-breaker", "TEXT", "... that TEXT ends (may be repeated)", SAMPLING, LIST, GENERATE, AT(dry_breakers), 0, 0, NULL},
-    {"--mirostat", "N", "0: off, 1, 2: keeps the surprise constant", SAMPLING, INTEGER, GENERATE, AT(sampling.mirostat), 0, 2, NULL},
-    {"--mirostat-ent", "X", "... its target in bits", SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_tau), 0, 100, NULL},
-    {"--mirostat-lr", "X", "... its learning rate", SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_eta), 0, 100, NULL},
-    {"-l --logit-bias", "ID+B", "add B to the logit of token ID, or ID-B (may be repeated)", SAMPLING, BIAS, GENERATE, 0, 0, 0, NULL},
-    {"--samplers --sampling-seq", "LETTERS", "order of the chain (edskypmxt)", SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0, 0, NULL},
-    {"--min-keep", "N", "truncation keeps at least N candidates", SAMPLING, INTEGER, GENERATE, AT(sampling.min_keep), 0, 1 << 30, NULL},
+
+    {"--typical --typical-p", "P", "locally typical sampling (1: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.typical_p), 0, 1, NULL},
+    {"--top-nsigma --top-n-sigma", "N", "within N deviations of the best logit (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.top_n_sigma), -1, 1000, NULL},
+    {"--xtc-probability", "P", "chance of leaving out top choices (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_probability), 0, 1, NULL},
+    {"--xtc-threshold", "P", "... those above P (over 0.5: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_threshold), 0, 1, NULL},
+    {"--dynatemp-range", "T", "temperature varies by T with the entropy", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_range), 0, 1000, NULL},
+    {"--dynatemp-exp", "X", "... with this exponent", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_exponent), 0, 100, NULL},
+    {"--repeat-last-n", "N", "tokens that penalties look at (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.penalty_last_n), -1, 1 << 30, NULL},
+    {"--frequency-penalty", "X", "subtract X for every occurrence", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.frequency_penalty), -100, 100, NULL},
+    {"--dry-multiplier", "X", "penalty for repeated sequences (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dry_multiplier), 0, 1000, NULL},
+    {"--dry-base", "X", "... growing by this factor", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dry_base), 0, 1000, NULL},
+    {"--dry-allowed-length", "N", "... beyond N tokens", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_allowed_length), 0, 1 << 30, NULL},
+    {"--dry-penalty-last-n", "N", "... within the last N (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_last_n), -1, 1 << 30, NULL},
+    {"--dry-sequence-breaker", "TEXT", "... that TEXT ends (may be repeated)", MORE_SAMPLING, LIST, GENERATE, AT(dry_breakers), 0, 0, NULL},
+    {"--mirostat", "N", "0: off, 1, 2: keeps the surprise constant", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.mirostat), 0, 2, NULL},
+    {"--mirostat-ent", "X", "... its target in bits", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_tau), 0, 100, NULL},
+    {"--mirostat-lr", "X", "... its learning rate", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_eta), 0, 100, NULL},
+    {"-l --logit-bias", "ID+B", "add B to the logit of token ID, or ID-B (may be repeated)", MORE_SAMPLING, BIAS, GENERATE, 0, 0, 0, NULL},
+    {"--samplers --sampling-seq", "LETTERS", "order of the chain (edskypmxt)", MORE_SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0, 0, NULL},
+    {"--min-keep", "N", "truncation keeps at least N candidates", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.min_keep), 0, 1 << 30, NULL},
 
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
@@ -492,11 +493,16 @@ const char *options_sampling(struct options *o, const struct sg_engine *engine, 
 
 /* ------------------------------------------------------------------- help */
 
-void options_help(FILE *out, unsigned command)
+void options_help(FILE *out, unsigned command, bool sampling)
 {
     for (int g = 0; g < GROUPS; g++) {
-        if (!group_titles[g])
+        if (!group_titles[g] || (sampling && g != SAMPLING && g != MORE_SAMPLING))
             continue;
+        if (!sampling && g == MORE_SAMPLING) {
+            if (command & GENERATE)
+                fprintf(out, "  %-32s %s\n", "...", "`signum help sampling` lists all");
+            continue;
+        }
         bool titled = false;
         for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
             const struct spec *s = &specs[i];

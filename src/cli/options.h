@@ -101,8 +101,8 @@ void options_each_name(const struct options *o, void (*fn)(void *arg, const char
  * defaults came from. */
 const char *options_sampling(struct options *o, const struct sg_engine *engine, struct sg_sampling *out);
 
-/* Prints the flags of a command, grouped. */
-void options_help(FILE *out, unsigned command);
+/* Prints the flags of a command, grouped; of sampling only the usual ones, or only and all those. */
+void options_help(FILE *out, unsigned command, bool sampling);
 
 /* The nearest name by edit distance among n, or NULL when none is near. */
 const char *options_nearest(const char *name, const char *const *names, size_t n);

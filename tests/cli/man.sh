@@ -13,6 +13,8 @@ while read -r command; do
     # Of "  -t, --threads N    threads; ..." the names.
     sed -n 's/^  \(-[^ ]*\(, -[^ ]*\)*\).*/\1/p' "$TMP/out" | tr -d ',' | tr ' ' '\n' >>"$TMP/flags"
 done <"$TMP/commands"
+expect 0 "$SIGNUM" help sampling
+sed -n 's/^  \(-[^ ]*\(, -[^ ]*\)*\).*/\1/p' "$TMP/out" | tr -d ',' | tr ' ' '\n' >>"$TMP/flags"
 [ "$(wc -l <"$TMP/flags")" -ge 30 ] || fail "no flags found in the help"
 sort -u "$TMP/flags" | while read -r flag; do
     grep -qE -- "(^|[ \"(])$flag([ \",;]|\$)" "$TMP/plain" || echo "$flag"
