@@ -368,9 +368,9 @@ ABILITIES = {"talk": talk, "identity": identity, "guide": guide_fact, "capitals"
              "subtraction": subtraction, "sorting": sorting, "counting": counting, "echo": echo, "unknown": unknown,
              "story": story}
 # How often each is asked. Weights follow what a turn costs and how late an ability comes in training.
-WEIGHTS = {"talk": 4, "identity": 5, "guide": 15, "capitals": 5, "opposites": 5, "plurals": 5, "colours": 3, "sounds": 3,
-           "calendar": 7, "addition": 10, "subtraction": 11, "sorting": 10, "counting": 8, "echo": 9, "unknown": 12,
-           "story": 3}
+WEIGHTS = {"talk": 5, "identity": 5, "guide": 11, "capitals": 5, "opposites": 7, "plurals": 4, "colours": 3, "sounds": 2,
+           "calendar": 6, "addition": 15, "subtraction": 18, "sorting": 14, "counting": 9, "echo": 7, "unknown": 10,
+           "story": 5}
 _NAMES, _CUM = list(WEIGHTS), []
 for _name in _NAMES:
     _CUM.append(WEIGHTS[_name] + (_CUM[-1] if _CUM else 0))
