@@ -280,6 +280,17 @@ struct sg_feed {
  * damaged), SG_INTERRUPTED. */
 enum sg_status sg_eval(struct sg_engine *engine, const struct sg_feed *feeds, size_t n_feeds, struct sg_error *err);
 
+/* Writes what a session holds to a file (mode 0600, beside its place first, then renamed),
+ * so that sg_session_load of a later process spares the evaluation. SG_FAIL when it can not
+ * be written. The first call for an engine reads the whole model file. */
+enum sg_status sg_session_save(const struct sg_session *session, const char *path, struct sg_error *err);
+
+/* Fills an empty session from such a file, to the bit as if the tokens had been evaluated (but
+ * without logits: evaluate at least one more). The file is only a cache, and not trusted:
+ * when it is missing, damaged, of another model, numerics version or settings, or too long,
+ * the answer is SG_FAIL and the session is empty. SG_NO_MEMORY: over the KV budget. */
+enum sg_status sg_session_load(struct sg_session *session, const char *path, struct sg_error *err);
+
 /* (n_vocab) logits after the last evaluated token; NULL when there are none
  * (nothing evaluated since open, rewind or fork, or n_logits was 0). Valid until
  * the next sg_eval or sg_rewind of the session. */

@@ -28,6 +28,7 @@ struct sg_engine {
     struct trie *trie;      /* of the vocabulary; made when the first grammar is opened */
     char kernels_text[64];
     char *path;
+    uint64_t hash[2];       /* of the model file; 0, 0: not computed yet (state.c) */
 };
 
 struct sg_session {
@@ -45,5 +46,9 @@ struct sg_session {
 /* session.c: private bytes of a session without its KV, and rows per forward pass. */
 size_t session_bytes(const struct sg_engine *e, size_t n_ctx);
 size_t session_max_rows(void);
+/* Keeps the first blocks only; makes blocks for `length` positions present, the one that is
+ * written next the session's own. */
+void session_drop(struct sg_session *s, size_t keep);
+enum sg_status session_reserve(struct sg_session *s, size_t length, struct sg_error *err);
 
 #endif

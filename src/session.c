@@ -44,7 +44,7 @@ enum sg_status sg_session_open(struct sg_session **out, struct sg_engine *e, siz
     return SG_OK;
 }
 
-static void drop_blocks(struct sg_session *s, size_t keep)
+void session_drop(struct sg_session *s, size_t keep)
 {
     while (s->n_blocks > keep)
         kv_release(&s->engine->kv, s->blocks[--s->n_blocks]);
@@ -54,7 +54,7 @@ void sg_session_close(struct sg_session *s)
 {
     if (!s)
         return;
-    drop_blocks(s, 0);
+    session_drop(s, 0);
     arena_unmap(&s->arena);
     free(s);
 }
@@ -70,7 +70,7 @@ void sg_rewind(struct sg_session *s, size_t n)
         return;
     s->length = n;
     s->has_logits = false;
-    drop_blocks(s, DIV_UP(n, (size_t)KV_BLOCK));
+    session_drop(s, DIV_UP(n, (size_t)KV_BLOCK));
 }
 
 enum sg_status sg_fork(struct sg_session **out, const struct sg_session *from, size_t n, size_t n_ctx, struct sg_error *err)
@@ -107,7 +107,7 @@ static enum sg_status out_of_kv(const struct sg_engine *e, struct sg_error *err)
 }
 
 /* Makes the blocks for `length` positions present and the one that will be written first its own. */
-static enum sg_status reserve(struct sg_session *s, size_t length, struct sg_error *err)
+enum sg_status session_reserve(struct sg_session *s, size_t length, struct sg_error *err)
 {
     struct kv_pool *kv = &s->engine->kv;
     if (length > s->length && s->length % KV_BLOCK != 0) {
@@ -206,7 +206,7 @@ enum sg_status sg_eval(struct sg_engine *e, const struct sg_feed *feeds, size_t 
     for (size_t i = 0; i < n; i++)
         feeds[i].session->delivered = false;
     for (size_t i = 0; i < n && status == SG_OK; i++)
-        status = reserve(feeds[i].session, feeds[i].session->length + feeds[i].n, err);
+        status = session_reserve(feeds[i].session, feeds[i].session->length + feeds[i].n, err);
     if (status == SG_OK) {
         fenv_t saved = fp_enter();
         status = run_feeds(e, feeds, n, err);
@@ -215,7 +215,7 @@ enum sg_status sg_eval(struct sg_engine *e, const struct sg_feed *feeds, size_t 
     for (size_t i = 0; i < n; i++) {
         struct sg_session *s = feeds[i].session;
         if (status != SG_OK) {
-            drop_blocks(s, DIV_UP(s->length, (size_t)KV_BLOCK));
+            session_drop(s, DIV_UP(s->length, (size_t)KV_BLOCK));
             s->has_logits = s->has_logits && !s->delivered; /* those belong to tokens that are gone */
         } else if (feeds[i].n) {
             memcpy(s->ids + s->length, feeds[i].ids, feeds[i].n * sizeof *s->ids);

@@ -26,6 +26,19 @@ const char *pty_program(void)
     return path;
 }
 
+bool pty_available(void)
+{
+    static int known = -1;
+    if (known < 0) {
+        char command[4200];
+        snprintf(command, sizeof command, "'%s' --version >/dev/null 2>&1", pty_program());
+        known = system(command) == 0;
+        if (!known)
+            fprintf(stderr, "tests of the chat are skipped: %s can not be run here\n", pty_program());
+    }
+    return known;
+}
+
 /* The shell: runs the program in a process group of its own in the foreground, tells what
  * becomes of it, and continues it when asked. */
 static void shell(int slave, int control, int report, const char *home, const char *const *arguments)

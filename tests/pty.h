@@ -48,7 +48,9 @@ bool pty_restored(struct pty *p);
 /* Kills what still runs and frees everything. */
 void pty_end(struct pty *p);
 
-/* Path of the program under test. */
+/* Path of the program under test, which lies beside the tests. */
 const char *pty_program(void);
+/* Whether it can be run: under an emulator it can not. Says so once when not. */
+bool pty_available(void);
 
 #endif

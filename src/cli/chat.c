@@ -96,6 +96,7 @@ static bool saves(const struct chat *chat) { return chat->sessions.len > 0; }
 void chat_end_session(struct chat *chat)
 {
     chat_settle(chat);
+    chat_cache_save(chat);
     transcript_close(&chat->log);
 }
 
@@ -107,6 +108,7 @@ static void adopt(struct chat *chat, struct transcript *log, struct conversation
     chat->log = *log;
     chat->talk = *talk;
     chat->attached.len = 0;
+    chat_cache_load(chat);
     if (chat->log.repaired || chat->log.skipped)
         chat_say(chat, "the transcript was damaged: %zu lines were passed over%s", chat->log.skipped,
                  chat->log.repaired ? ", the last one was cut off by a crash" : "");

@@ -71,6 +71,12 @@ void chat_begin_session(struct chat *chat);
 /* Ends the present session: its cache is saved, its file closed. */
 void chat_end_session(struct chat *chat);
 
+/* chat_cache.c: keeps what the session has evaluated for the next time, fills it again, and
+ * follows a session that got another name. */
+void chat_cache_save(struct chat *chat);
+void chat_cache_load(struct chat *chat);
+void chat_cache_rename(struct chat *chat, const char *from, const char *to);
+
 /* Whether a text is a command, and doing it. */
 bool chat_is_command(const char *text, size_t len);
 void chat_command(struct chat *chat, const char *text, size_t len);

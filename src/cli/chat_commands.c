@@ -428,7 +428,12 @@ static void do_save(struct chat *chat, const char *argument)
         if (status == SG_OK)
             status = transcript_save_as(&chat->log, folder.data, argument, &chat->talk, &err);
     } else {
+        struct buf old = {0};
+        buf_printf(&old, "%s", chat->log.name.data);
         status = transcript_name(&chat->log, argument, &chat->talk, &err);
+        if (status == SG_OK && !old.failed && !session_exists(chat->sessions.data, old.data))
+            chat_cache_rename(chat, old.data, argument);
+        buf_free(&old);
     }
     buf_free(&folder);
     if (status != SG_OK)

@@ -31,6 +31,7 @@ static void help(FILE *out)
           "\nExamples:\n"
           "  signum run -m Bonsai-1.7B-Q1_0.gguf \"Why is the sky blue?\"\n"
           "  git diff | signum run -p \"Write a commit message for this diff:\" -f -\n"
+          "  signum chat -C\n"
           "  signum info Bonsai-8B-Q1_0.gguf\n",
           out);
 }

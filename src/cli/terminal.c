@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 static struct termios normal, edit, busy;
-static bool usable; /* normal is known and modes may be set */
+static bool usable;  /* normal is known and modes may be set */
+static bool colours; /* somebody may have left one on */
 static volatile sig_atomic_t mode; /* enum terminal_mode */
 static volatile sig_atomic_t *interrupt_flag;
 static volatile sig_atomic_t got_interrupt, got_resize, got_continue, quit_signal;
@@ -44,7 +45,7 @@ static void apply(enum terminal_mode from, enum terminal_mode to)
     tcsetattr(STDIN_FILENO, TCSANOW, to == TERMINAL_EDIT ? &edit : to == TERMINAL_BUSY ? &busy : &normal);
     if (from == TERMINAL_EDIT && to != TERMINAL_EDIT)
         put(paste_off, sizeof paste_off - 1);
-    if (to == TERMINAL_NORMAL)
+    if (to == TERMINAL_NORMAL && colours)
         put(colour_off, sizeof colour_off - 1);
     if (to == TERMINAL_EDIT && from != TERMINAL_EDIT)
         put(paste_on, sizeof paste_on - 1);
@@ -176,7 +177,8 @@ bool terminal_open(volatile sig_atomic_t *interrupted)
             fcntl(wake[i], F_SETFL, O_NONBLOCK);
         }
     }
-    const char *term = getenv("TERM");
+    const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+    colours = !no_colour || !*no_colour;
     usable = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0 &&
              tcgetattr(STDIN_FILENO, &normal) == 0;
     if (usable) {
