@@ -61,7 +61,7 @@ TEST(state_round_trip)
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
             size_t n = lengths[i];
             int32_t ids[220];
-            struct sg_session *a, *b;
+            struct sg_session *a = NULL, *b = NULL;
             struct sg_error err = {0};
             struct stat info;
             fill(e, ids, n + 3);
