@@ -171,7 +171,8 @@ enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool
         .type_v = o->type_v,
         .chat_template = o->chat_template,
         .weights_unneeded = weights_unneeded,
-        .interrupt = &cli_interrupted,
+        /* a batch finishes what it has begun when it is interrupted */
+        .interrupt = o->command == CMD_BATCH ? NULL : &cli_interrupted,
     };
     TRY(sg_open(engine, &options, err));
     if (cli_interrupted) /* nothing after this may wait for input */

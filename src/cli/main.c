@@ -9,6 +9,7 @@
 const struct command cli_commands[] = {
     {"run", CMD_RUN, "signum run [-m FILE] [TEXT... | -p TEXT | -f FILE]", "answer one prompt and exit", cmd_run},
     {"chat", CMD_CHAT, "signum chat [-m FILE] [-C | --session NAME]", "a conversation in the terminal", cmd_chat},
+    {"batch", CMD_BATCH, "signum batch [-m FILE] -i REQUESTS -o RECORDS [--resume]", "answer thousands of prompts with one load", cmd_batch},
     {"perplexity", CMD_PERPLEXITY, "signum perplexity -m FILE -f TEXT [-c N]", "how well the model predicts a text", cmd_perplexity},
     {"tokenize", CMD_TOKENIZE, "signum tokenize -m FILE [TEXT... | -f FILE | --ids 1,2,3 | --jsonl]", "text to token ids and back", cmd_tokenize},
     {"render", CMD_RENDER, "signum render -m FILE --jsonl < CONVERSATIONS", "conversations to prompts", cmd_render},

@@ -75,6 +75,10 @@ struct options {
     int64_t repetitions;
     int format; /* 0 md, 1 csv, 2 json */
     bool kernels, tune;
+    /* batch */
+    const char *input, *template, *summary, *shard;
+    int64_t n_parallel; /* 0: from memory and cores */
+    bool lines, csv, simple, resume, retry_failed, strict, score;
 
     bool given[160]; /* by index in the table of options.c */
 };

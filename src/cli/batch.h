@@ -1,0 +1,155 @@
+/* batch.h: thousands of prompts, one load, nothing lost. Layer: cli.
+ *
+ *   batch_input    lines, CSV rows and templates to one JSON text per request
+ *   batch_request  that JSON to what is to be computed
+ *   batch_run      the sequences that share every evaluation
+ *   batch_output   records, resuming
+ *   batch          the command that ties them together */
+#ifndef SIGNUM_BATCH_H
+#define SIGNUM_BATCH_H
+
+#include "cli.h"
+#include "json.h"
+
+/* ------------------------------------------------------------------ input */
+
+struct batch_input {
+    FILE *file;
+    const char *path; /* for messages */
+    bool lines, csv;
+    const char *template; /* NULL: none */
+    struct buf line, header; /* header: the CSV's, as a JSON array */
+    size_t number;        /* of the last line or row read */
+};
+
+enum { BATCH_LINE_MAX = 64 << 20 }; /* longer lines become error records */
+
+/* Opens path (NULL or "-": stdin). */
+enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err);
+void batch_input_close(struct batch_input *in);
+
+/* The next request's JSON into *text (valid until the next call), its original fields (a
+ * JSON object, or empty) into *fields. *more is false at the end. *bad: this line is wrong,
+ * err says how, and reading can go on. Other failures end everything. */
+enum sg_status batch_input_next(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, bool *bad, struct sg_error *err);
+
+/* --------------------------------------------------------------- requests */
+
+struct batch_continuation { /* --score: how probable is this text after the prompt */
+    struct buf text;
+    int32_t *ids;
+    size_t n;
+    double logprob;
+    bool greedy; /* every token was the most probable one */
+};
+
+struct batch_choice {
+    uint64_t seed;
+    struct buf text, thinking, logprobs; /* logprobs: JSON objects, comma between */
+    struct sg_reply_counts counts;
+    bool done;
+};
+
+struct batch_request {
+    struct batch_request *next;
+    size_t number;             /* line */
+    struct buf id, fields;
+    bool chat, generated_id;
+    int32_t *ids;
+    size_t n_ids;
+    struct sg_sampling sampling;
+    struct sg_logit_bias *biases;
+    struct buf stop_text;
+    struct sg_str *stop;
+    size_t n_stop;
+    bool has_seed;
+    uint64_t seed;
+    int64_t n_predict, think_budget;
+    bool ignore_eos, logprobs;
+    size_t top_logprobs;
+    struct batch_choice *choices; /* (n) */
+    size_t n, n_started, n_done;
+    struct batch_continuation *continuations; /* (n_continuations) instead of choices */
+    size_t n_continuations;
+    size_t cached_tokens;      /* prompt tokens that were not evaluated again, of the first choice */
+    int64_t start_us, prompt_us, end_us; /* prompt_us: when the first answer token could be chosen */
+};
+
+struct batch_defaults { /* what flags say, for what a request does not */
+    struct options *o;
+    struct sg_engine *engine;
+    struct sg_sampling sampling;
+    uint64_t seed;
+    struct buf system;
+    bool has_system;
+    size_t n_ctx;
+    struct buf unknown;        /* names of unknown fields already reported, each between newlines */
+};
+
+/* Reads a request. *id is filled in even when the rest is wrong, as far as it can be. The
+ * result is for batch_request_free. SG_USAGE: the request is wrong. */
+enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number, struct buf *id, struct sg_error *err);
+void batch_request_free(struct batch_request *r); /* NULL is fine */
+
+/* The id alone, without looking at the rest: to skip what is done already. */
+void batch_request_id(const char *text, size_t len, size_t number, struct buf *id);
+
+/* ----------------------------------------------------------------- output */
+
+struct batch_output {
+    FILE *file;
+    const char *path; /* NULL: stdout */
+    bool simple;
+    char fingerprint[17]; /* of model and settings: a run resumes only its own records */
+    /* ids that have a record, as 128-bit hashes */
+    uint64_t (*seen)[2];
+    size_t n_seen, seen_cap;
+    struct buf line;
+};
+
+/* Opens the output; with --resume reads what is there, cuts a torn last line, and remembers
+ * the finished ids (failed ones are dropped from the file with --retry-failed). */
+enum sg_status batch_output_open(struct batch_output *out, const struct options *o, struct sg_error *err);
+enum sg_status batch_output_close(struct batch_output *out, struct sg_error *err);
+
+/* What the id was before; from then on it is used. SG_NO_MEMORY. */
+enum batch_id { BATCH_ID_NEW, BATCH_ID_USED /* earlier in this input */, BATCH_ID_RECORDED /* by the run that is resumed */ };
+enum sg_status batch_output_claim(struct batch_output *out, const struct buf *id, enum batch_id *was, struct sg_error *err);
+
+/* One complete line, written and flushed. SG_FAIL: it could not be written. */
+enum sg_status batch_output_result(struct batch_output *out, const struct batch_defaults *d, const struct batch_request *r, struct sg_error *err);
+enum sg_status batch_output_error(struct batch_output *out, const struct buf *id, const struct buf *fields, const struct sg_error *why, struct sg_error *err);
+
+/* The record of a request whose custom_id was used before, in input line `number`. Nothing
+ * is written when the run that is resumed did so. */
+enum sg_status batch_output_duplicate(struct batch_output *out, const struct buf *id, const struct buf *fields, size_t number, bool *written, struct sg_error *err);
+
+/* -------------------------------------------------------------- sequences */
+
+struct batch_run;
+
+/* Called when a request is complete or has failed (why not NULL); the request is freed after. */
+typedef enum sg_status batch_done_fn(void *arg, const struct batch_request *r, const struct sg_error *why, struct sg_error *err);
+
+struct batch_totals {
+    size_t prompt_tokens, cached_tokens, answer_tokens; /* cached: shared or kept, not evaluated */
+    size_t steps, rows;
+};
+
+enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg, struct sg_error *err);
+void batch_run_close(struct batch_run *run); /* requests in it are freed, NULL is fine */
+
+/* Whether another request would be started soon; and giving it (it then belongs to run). */
+bool batch_run_wants(const struct batch_run *run);
+void batch_run_add(struct batch_run *run, struct batch_request *r);
+bool batch_run_busy(const struct batch_run *run);
+
+/* Forgets requests that were not started at all. */
+void batch_run_drop_waiting(struct batch_run *run);
+
+/* One evaluation for all sequences, and what follows from it. */
+enum sg_status batch_run_step(struct batch_run *run, struct sg_error *err);
+void batch_run_totals(const struct batch_run *run, struct batch_totals *out);
+size_t batch_run_active(const struct batch_run *run);
+
+#endif

@@ -1,0 +1,265 @@
+#include "batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+
+enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err)
+{
+    const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
+    size_t len = path ? strlen(path) : 0;
+    *in = (struct batch_input){.path = path ? path : "standard input", .lines = o->lines, .template = o->template};
+    in->csv = o->csv || (len > 4 && strcmp(path + len - 4, ".csv") == 0);
+    if (in->csv && !in->template)
+        return fail(err, SG_USAGE, "CSV needs --template, which says how a row becomes a prompt");
+    if (in->lines && (in->csv || in->template))
+        return fail(err, SG_USAGE, "--lines goes without --csv and --template");
+    in->file = path ? fopen(path, "rb") : stdin;
+    char shown[ESCAPED_MAX];
+    return in->file ? SG_OK : fail(err, SG_FAIL, "cannot open %s: %s", escaped(shown, path, len), strerror(errno));
+}
+
+void batch_input_close(struct batch_input *in)
+{
+    if (in->file && in->file != stdin)
+        fclose(in->file);
+    buf_free(&in->line);
+    buf_free(&in->header);
+}
+
+/* One line without its end into in->line. A line over the limit is read to its end without
+ * being kept, *long_line. False at the end of the file. */
+static bool read_line(struct batch_input *in, bool *long_line)
+{
+    in->line.len = 0;
+    *long_line = false;
+    int c = getc_unlocked(in->file);
+    if (c == EOF)
+        return false;
+    for (; c != EOF && c != '\n'; c = getc_unlocked(in->file)) {
+        if (in->line.len < BATCH_LINE_MAX)
+            buf_putc(&in->line, (char)c);
+        else
+            *long_line = true;
+    }
+    if (in->line.len && in->line.data[in->line.len - 1] == '\r')
+        in->line.data[--in->line.len] = 0;
+    return true;
+}
+
+/* ---------------------------------------------------------------------- CSV */
+
+/* Reads one row (RFC 4180: quotes, doubled quotes, newlines within quotes) into a JSON array
+ * of strings. False at the end of the file. */
+static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, bool *too_long, bool *open_quote)
+{
+    int c = getc_unlocked(in->file);
+    size_t length = 0;
+    *n_cells = 0;
+    *too_long = *open_quote = false;
+    json->len = 0;
+    if (c == EOF)
+        return false;
+    buf_putc(json, '[');
+    struct buf cell = {0};
+    for (bool more = true; more;) {
+        bool quoted = c == '"';
+        cell.len = 0;
+        if (quoted)
+            c = getc_unlocked(in->file);
+        for (;; c = getc_unlocked(in->file)) {
+            if (c == EOF) {
+                *open_quote |= quoted;
+                break;
+            }
+            if (quoted && c == '"') {
+                c = getc_unlocked(in->file);
+                if (c != '"') {
+                    quoted = false;
+                    ungetc(c, in->file);
+                    continue;
+                }
+            } else if (!quoted && (c == ',' || c == '\n')) {
+                break;
+            }
+            if (++length > BATCH_LINE_MAX)
+                *too_long = true;
+            else
+                buf_putc(&cell, (char)c);
+        }
+        if (c != ',' && cell.len && cell.data[cell.len - 1] == '\r')
+            cell.len--;
+        buf_puts(json, (*n_cells)++ ? "," : "");
+        json_put_string(json, cell.data ? cell.data : "", cell.len);
+        more = c == ',';
+        if (more)
+            c = getc_unlocked(in->file);
+    }
+    json->failed |= cell.failed;
+    buf_free(&cell);
+    buf_putc(json, ']');
+    return true;
+}
+
+/* A header and a row, both JSON arrays of strings, as one object. */
+static enum sg_status join_row(const struct buf *header, const struct buf *row, struct buf *object, struct sg_error *err)
+{
+    struct json names, cells;
+    TRY(json_parse(&names, header->data, header->len, err));
+    enum sg_status status = json_parse(&cells, row->data, row->len, err);
+    if (status != SG_OK) {
+        json_free(&names);
+        return status;
+    }
+    if (names.nodes->count != cells.nodes->count) {
+        status = fail(err, SG_USAGE, "the row has %u cells, the header %u", cells.nodes->count, names.nodes->count);
+    } else {
+        const struct json_node *name = json_first(&names, names.nodes), *cell = json_first(&cells, cells.nodes);
+        buf_putc(object, '{');
+        for (bool first = true; name; first = false) {
+            buf_puts(object, first ? "" : ",");
+            buf_append(object, names.text + name->begin, name->end - name->begin);
+            buf_putc(object, ':');
+            buf_append(object, cells.text + cell->begin, cell->end - cell->begin);
+            name = json_next(&names, names.nodes, name);
+            cell = json_next(&cells, cells.nodes, cell);
+        }
+        buf_putc(object, '}');
+    }
+    json_free(&names);
+    json_free(&cells);
+    return status;
+}
+
+/* ----------------------------------------------------------------- template */
+
+/* {name} becomes the field's text (strings as they are, other values as JSON); {{ and }} are
+ * braces. The result is a request {"custom_id":..., "prompt":...}. */
+static enum sg_status expand(const char *template, const struct json *j, struct buf *out, struct sg_error *err)
+{
+    if (j->nodes->type != JSON_OBJECT)
+        return fail(err, SG_USAGE, "--template needs objects");
+    struct buf prompt = {0};
+    enum sg_status status = SG_OK;
+    for (const char *p = template; *p && status == SG_OK;) {
+        if ((p[0] == '{' && p[1] == '{') || (p[0] == '}' && p[1] == '}')) {
+            buf_putc(&prompt, *p);
+            p += 2;
+        } else if (*p == '{') {
+            const char *end = strchr(p, '}');
+            struct buf name = {0};
+            buf_append(&name, p + 1, end ? (size_t)(end - p - 1) : 0);
+            const struct json_node *value = end && name.data ? json_get(j, j->nodes, name.data) : NULL;
+            if (!value)
+                status = fail(err, SG_USAGE, "the template's field \"%.60s\" is not there", name.data ? name.data : "");
+            else if (value->type == JSON_STRING)
+                json_string(j, value, &prompt);
+            else
+                buf_append(&prompt, j->text + value->begin, value->end - value->begin);
+            buf_free(&name);
+            p = end ? end + 1 : p + 1;
+        } else {
+            buf_putc(&prompt, *p++);
+        }
+    }
+    if (status == SG_OK) {
+        static const char *const id_names[] = {"custom_id", "id"};
+        const struct json_node *id = NULL;
+        for (size_t i = 0; i < ARRAY_LEN(id_names) && !id; i++)
+            id = json_get(j, j->nodes, id_names[i]);
+        buf_puts(out, "{");
+        if (id && (id->type == JSON_STRING || id->type == JSON_NUMBER)) {
+            buf_puts(out, "\"custom_id\":");
+            if (id->type == JSON_STRING)
+                buf_append(out, j->text + id->begin, id->end - id->begin);
+            else
+                buf_printf(out, "\"%.*s\"", (int)(id->end - id->begin), j->text + id->begin);
+            buf_putc(out, ',');
+        }
+        buf_puts(out, "\"prompt\":");
+        json_put_string(out, prompt.data ? prompt.data : "", prompt.len);
+        buf_putc(out, '}');
+        out->failed |= prompt.failed;
+    }
+    buf_free(&prompt);
+    return status;
+}
+
+static enum sg_status use_template(const struct batch_input *in, const char *object, size_t len, struct buf *text, struct buf *fields, struct sg_error *err)
+{
+    struct json j;
+    TRY(json_parse(&j, object, len, err));
+    enum sg_status status = expand(in->template, &j, text, err);
+    if (j.nodes->type == JSON_OBJECT)
+        json_put_spaced(fields, &j, j.nodes);
+    json_free(&j);
+    return status;
+}
+
+/* --------------------------------------------------------------------- next */
+
+static enum sg_status next_row(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, struct sg_error *err)
+{
+    size_t n_cells;
+    bool too_long, open_quote;
+    if (in->number == 0 && read_row(in, &in->header, &n_cells, &too_long, &open_quote)) {
+        in->number = 1;
+        if (in->header.len > 4 && memcmp(in->header.data + 2, "\xEF\xBB\xBF", 3) == 0) /* a byte order mark before the first name */
+            memmove(in->header.data + 2, in->header.data + 5, (in->header.len -= 3) - 2);
+    }
+    struct buf object = {0};
+    if (!(*more = read_row(in, &in->line, &n_cells, &too_long, &open_quote)))
+        return SG_OK;
+    in->number++;
+    enum sg_status status = SG_OK;
+    if (too_long || open_quote)
+        status = fail(err, SG_USAGE, too_long ? "the row is longer than 64 MiB" : "a quote is never closed");
+    if (status == SG_OK)
+        status = join_row(&in->header, &in->line, &object, err);
+    if (status == SG_OK)
+        status = use_template(in, object.data, object.len, text, fields, err);
+    buf_free(&object);
+    return status;
+}
+
+static enum sg_status next_line(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, struct sg_error *err)
+{
+    bool long_line;
+    do {
+        if (!(*more = read_line(in, &long_line)))
+            return SG_OK;
+        in->number++;
+        if (in->number == 1 && in->line.len >= 3 && memcmp(in->line.data, "\xEF\xBB\xBF", 3) == 0)
+            buf_drop(&in->line, 3);
+    } while (in->line.len == 0 && !long_line);
+    if (long_line)
+        return fail(err, SG_USAGE, "the line is longer than 64 MiB");
+    if (in->lines) {
+        buf_puts(text, "{\"prompt\":");
+        json_put_string(text, in->line.data, in->line.len);
+        buf_putc(text, '}');
+        return SG_OK;
+    }
+    if (in->template)
+        return use_template(in, in->line.data, in->line.len, text, fields, err);
+    buf_append(text, in->line.data, in->line.len);
+    return SG_OK;
+}
+
+enum sg_status batch_input_next(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, bool *bad, struct sg_error *err)
+{
+    text->len = fields->len = 0;
+    *bad = false;
+    enum sg_status status = in->csv ? next_row(in, text, fields, more, err) : next_line(in, text, fields, more, err);
+    if (text->failed || fields->failed || in->line.failed || in->header.failed)
+        return fail(err, SG_NO_MEMORY, "out of memory for a line of the input");
+    if (status == SG_USAGE) {
+        *bad = true;
+        return SG_OK;
+    }
+    if (status == SG_OK && !*more && ferror(in->file)) {
+        char shown[ESCAPED_MAX];
+        return fail(err, SG_FAIL, "cannot read %s: %s", escaped(shown, in->path, strlen(in->path)), strerror(errno));
+    }
+    return status;
+}

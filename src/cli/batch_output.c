@@ -1,0 +1,446 @@
+#define _GNU_SOURCE /* fileno, ftruncate, getline */
+#include "batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+
+/* ---------------------------------------------------------------- known ids */
+
+/* A hundred bits, so that two of a million ids never meet. The first word's low bits say
+ * that the slot is used, and that the id had a record before this run. */
+enum { USED = 1, RECORDED = 2 };
+
+static void hash_id(const char *id, size_t len, uint64_t out[2])
+{
+    out[0] = sg_derive_seed(1, id, len, 0) << 2 | USED;
+    out[1] = sg_derive_seed(2, id, len, 0);
+}
+
+static uint64_t (*find_slot(struct batch_output *o, const uint64_t key[2]))[2]
+{
+    size_t at = key[0] >> 2 & (o->seen_cap - 1);
+    while (o->seen[at][0] && !((o->seen[at][0] | RECORDED) == (key[0] | RECORDED) && o->seen[at][1] == key[1]))
+        at = (at + 1) & (o->seen_cap - 1);
+    return &o->seen[at];
+}
+
+static enum sg_status claim(struct batch_output *o, const char *id, size_t len, uint64_t flag, enum batch_id *was, struct sg_error *err)
+{
+    if (2 * (o->n_seen + 1) > o->seen_cap) {
+        size_t old_cap = o->seen_cap, cap = old_cap ? 2 * old_cap : 1024;
+        uint64_t(*old)[2] = o->seen, (*grown)[2] = calloc(cap, sizeof *grown);
+        if (!grown)
+            return fail_memory(err, cap * sizeof *grown, "the ids of finished requests");
+        o->seen = grown;
+        o->seen_cap = cap;
+        for (size_t i = 0; i < old_cap; i++)
+            if (old[i][0])
+                memcpy(*find_slot(o, old[i]), old[i], sizeof *old);
+        free(old);
+    }
+    uint64_t key[2];
+    hash_id(id, len, key);
+    uint64_t(*slot)[2] = find_slot(o, key);
+    *was = !(*slot)[0] ? BATCH_ID_NEW : (*slot)[0] & RECORDED ? BATCH_ID_RECORDED : BATCH_ID_USED;
+    if (*was == BATCH_ID_NEW) {
+        memcpy(*slot, key, sizeof key);
+        (*slot)[0] |= flag;
+        o->n_seen++;
+    } else if (!flag) {
+        (*slot)[0] &= ~(uint64_t)RECORDED; /* its line has come by: the next with this id is a duplicate */
+    }
+    return SG_OK;
+}
+
+enum sg_status batch_output_claim(struct batch_output *o, const struct buf *id, enum batch_id *was, struct sg_error *err)
+{
+    return claim(o, id->data ? id->data : "", id->len, 0, was, err);
+}
+
+/* Records of duplicates are remembered by their line: the id has another record. */
+static const char duplicate_code[] = "duplicate_id";
+
+static void duplicate_key(struct buf *key, uint64_t number)
+{
+    key->len = 0;
+    buf_putc(key, '\0');
+    buf_printf(key, "duplicate in line %llu", (unsigned long long)number);
+}
+
+/* ------------------------------------------------------------------ resuming */
+
+/* Reads one record that is already there. */
+static enum sg_status read_record(struct batch_output *o, const char *line, size_t len, bool *failed, struct buf *id, struct sg_error *err)
+{
+    struct json j;
+    char shown[ESCAPED_MAX];
+    escaped(shown, o->path, strlen(o->path));
+    id->len = 0;
+    if (json_parse(&j, line, len, NULL) != SG_OK)
+        return fail(err, SG_USAGE, "%s holds a line that is no record; --resume needs signum's own output", shown);
+    const struct json_node *mine = json_get(&j, j.nodes, "signum"), *custom = json_get(&j, j.nodes, "custom_id"), *error = json_get(&j, j.nodes, "error");
+    if (!custom)
+        custom = json_get(&j, j.nodes, "id");
+    enum sg_status status = SG_OK;
+    if (!mine || !custom || custom->type != JSON_STRING)
+        status = fail(err, SG_USAGE, "%s holds a line that is no record; --resume needs signum's own output", shown);
+    else if (!json_string_equal(&j, mine, o->fingerprint))
+        status = fail(err, SG_USAGE, "%s was written with another model or other settings; use those, or another file", shown);
+    else
+        json_string(&j, custom, id);
+    *failed = error && error->type != JSON_NULL;
+    const struct json_node *code = *failed ? json_get(&j, error, "code") : NULL;
+    uint64_t number;
+    if (code && json_string_equal(&j, code, duplicate_code) && json_uint(&j, json_get(&j, error, "line"), &number))
+        duplicate_key(id, number);
+    json_free(&j);
+    return status;
+}
+
+/* Copies the records to keep into a new file that then takes the old one's place. */
+static enum sg_status read_existing(struct batch_output *o, bool retry, struct sg_error *err)
+{
+    FILE *old = fopen(o->path, "rb");
+    char shown[ESCAPED_MAX];
+    escaped(shown, o->path, strlen(o->path));
+    if (!old)
+        return errno == ENOENT ? SG_OK : fail(err, SG_FAIL, "cannot read %s: %s", shown, strerror(errno));
+    struct buf temporary = {0}, id = {0};
+    FILE *copy = NULL;
+    if (retry) {
+        buf_printf(&temporary, "%s.tmp", o->path);
+        copy = temporary.failed ? NULL : fopen(temporary.data, "wb");
+    }
+    enum sg_status status = retry && !copy ? fail(err, SG_FAIL, "cannot write beside %s: %s", shown, strerror(errno)) : SG_OK;
+    char *line = NULL;
+    size_t cap = 0;
+    off_t whole = 0;
+    ssize_t n;
+    while (status == SG_OK && (n = getline(&line, &cap, old)) > 0) {
+        if (line[n - 1] != '\n')
+            break; /* torn: the run ended within this line */
+        bool failed = false;
+        enum batch_id was;
+        status = read_record(o, line, (size_t)n, &failed, &id, err);
+        whole += n;
+        if (status != SG_OK || (failed && retry))
+            continue;
+        status = claim(o, id.data ? id.data : "", id.len, RECORDED, &was, err);
+        if (copy)
+            fwrite(line, 1, (size_t)n, copy);
+    }
+    fclose(old);
+    free(line);
+    buf_free(&id);
+    if (copy) {
+        bool written = fflush(copy) == 0 && !ferror(copy) && fsync(fileno(copy)) == 0;
+        fclose(copy);
+        if (status == SG_OK && (!written || rename(temporary.data, o->path) != 0))
+            status = fail(err, SG_FAIL, "cannot write beside %s: %s", shown, strerror(errno));
+        if (status != SG_OK)
+            unlink(temporary.data);
+    } else if (status == SG_OK && truncate(o->path, whole) != 0) {
+        status = fail(err, SG_FAIL, "cannot cut the torn last line of %s: %s", shown, strerror(errno));
+    }
+    buf_free(&temporary);
+    return status;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err)
+{
+    o->path = options->output && strcmp(options->output, "-") != 0 ? options->output : NULL;
+    o->simple = options->simple;
+    o->file = stdout;
+    if (!o->path)
+        return options->resume || options->retry_failed ? fail(err, SG_USAGE, "--resume and --retry-failed need -o FILE") : SG_OK;
+    char shown[ESCAPED_MAX];
+    escaped(shown, o->path, strlen(o->path));
+    if (options->input && strcmp(options->input, "-") != 0 && same_file(options->input, o->path))
+        return fail(err, SG_USAGE, "%s is input and output at once", shown);
+    bool resume = options->resume || options->retry_failed;
+    if (resume)
+        TRY(read_existing(o, options->retry_failed, err));
+    struct stat there;
+    if (!resume && stat(o->path, &there) == 0 && S_ISREG(there.st_mode) && there.st_size > 0)
+        return fail(err, SG_USAGE, "%s is there already: --resume goes on with it", shown);
+    o->file = fopen(o->path, "ab");
+    return o->file ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", shown, strerror(errno));
+}
+
+enum sg_status batch_output_close(struct batch_output *o, struct sg_error *err)
+{
+    enum sg_status status = SG_OK;
+    if (o->file && o->file != stdout && fclose(o->file) != 0)
+        status = fail(err, SG_FAIL, "cannot write the output: %s", strerror(errno));
+    free(o->seen);
+    buf_free(&o->line);
+    *o = (struct batch_output){0};
+    return status;
+}
+
+/* ------------------------------------------------------------------- records */
+
+/* The line goes out in one piece, so that a torn one can only be the last. */
+static enum sg_status write_line(struct batch_output *o, struct sg_error *err)
+{
+    buf_putc(&o->line, '\n');
+    if (o->line.failed)
+        return fail_memory(err, o->line.len, "a record");
+    if (fwrite(o->line.data, 1, o->line.len, o->file) != o->line.len || fflush(o->file) != 0)
+        return fail(err, SG_FAIL, "cannot write the output: %s; what is complete stays, --resume goes on from there", strerror(errno));
+    return SG_OK;
+}
+
+static void put_string(struct buf *b, const char *name, const struct buf *text)
+{
+    buf_printf(b, "\"%s\":", name);
+    json_put_string(b, text->data ? text->data : "", text->len);
+}
+
+static void put_number(struct buf *b, const char *name, double x)
+{
+    buf_printf(b, ",\"%s\":", name);
+    json_put_double(b, x);
+}
+
+static void put_fields(struct buf *b, const struct buf *fields)
+{
+    if (fields->len) {
+        buf_puts(b, ",\"input\":");
+        buf_append(b, fields->data, fields->len);
+    }
+}
+
+static void put_float(struct buf *b, const char *name, float x)
+{
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) { /* as it was typed: 0.85, not 0.85000002 */
+        snprintf(text, sizeof text, "%.*g", digits, (double)x);
+        if (strtof(text, NULL) == x)
+            break;
+    }
+    buf_printf(b, ",\"%s\":%s", name, text);
+}
+
+static void put_settings(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
+{
+    const struct sg_sampling *s = &r->sampling;
+    buf_puts(b, "\"settings\":{\"seeds\":[");
+    for (size_t i = 0; i < r->n; i++)
+        buf_printf(b, "%s%llu", i ? "," : "", (unsigned long long)r->choices[i].seed);
+    buf_putc(b, ']');
+    put_float(b, "temperature", s->temperature);
+    buf_printf(b, ",\"top_k\":%d", s->top_k);
+    put_float(b, "top_p", s->top_p);
+    put_float(b, "min_p", s->min_p);
+    put_float(b, "typical_p", s->typical_p);
+    put_float(b, "repeat_penalty", s->repeat_penalty);
+    put_float(b, "presence_penalty", s->presence_penalty);
+    put_float(b, "frequency_penalty", s->frequency_penalty);
+    buf_printf(b, ",\"n_predict\":%lld,\"think_budget\":%lld,\"n_ctx\":%zu,\"act\":\"%s\"}", (long long)r->n_predict, (long long)r->think_budget, d->n_ctx,
+               d->o->act == SG_ACT_F32 ? "f32" : "int8");
+}
+
+static void count(const struct batch_request *r, size_t *answer, size_t *thinking)
+{
+    *answer = *thinking = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        *answer += r->choices[i].counts.answer_tokens;
+        *thinking += r->choices[i].counts.thinking_tokens;
+    }
+}
+
+static void put_usage(struct buf *b, const struct batch_request *r)
+{
+    size_t answer, thinking;
+    count(r, &answer, &thinking);
+    buf_printf(b, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu},\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
+               r->n_ids, answer + thinking, r->n_ids + answer + thinking, r->cached_tokens, thinking);
+}
+
+static void put_timings(struct buf *b, const struct batch_request *r)
+{
+    size_t answer, thinking;
+    count(r, &answer, &thinking);
+    double prompt_ms = r->prompt_us > r->start_us ? (double)(r->prompt_us - r->start_us) / 1000 : 0, total_ms = (double)(r->end_us - r->start_us) / 1000;
+    double predicted_ms = total_ms - prompt_ms;
+    buf_printf(b, "\"timings\":{\"cache_n\":%zu,\"prompt_n\":%zu", r->cached_tokens, r->n_ids - r->cached_tokens);
+    put_number(b, "prompt_ms", prompt_ms);
+    buf_printf(b, ",\"predicted_n\":%zu", answer + thinking);
+    put_number(b, "predicted_ms", predicted_ms);
+    put_number(b, "predicted_per_second", predicted_ms > 0 ? 1000 * (double)(answer + thinking) / predicted_ms : 0);
+    buf_putc(b, '}');
+}
+
+static void put_choice(struct buf *b, const struct batch_request *r, size_t i)
+{
+    const struct batch_choice *c = &r->choices[i];
+    buf_printf(b, "{\"index\":%zu,", i);
+    if (r->chat) {
+        buf_puts(b, "\"message\":{\"role\":\"assistant\",");
+        put_string(b, "content", &c->text);
+        if (c->counts.thinking_tokens) {
+            buf_putc(b, ',');
+            put_string(b, "reasoning_content", &c->thinking);
+        }
+        buf_putc(b, '}');
+    } else {
+        put_string(b, "text", &c->text);
+    }
+    buf_puts(b, ",\"logprobs\":");
+    if (r->logprobs)
+        buf_printf(b, "{\"content\":[%s]}", c->logprobs.len ? c->logprobs.data : "");
+    else
+        buf_puts(b, "null");
+    buf_printf(b, ",\"finish_reason\":\"%s\"", sg_finish_name(c->counts.finish));
+    if (c->counts.length_in_thinking)
+        buf_puts(b, ",\"length_in\":\"thinking\"");
+    buf_printf(b, ",\"seed\":%llu}", (unsigned long long)c->seed);
+}
+
+static void put_scores(struct buf *b, const struct batch_request *r)
+{
+    buf_puts(b, "\"scores\":[");
+    for (size_t i = 0; i < r->n_continuations; i++) {
+        const struct batch_continuation *c = &r->continuations[i];
+        buf_puts(b, i ? ",{" : "{");
+        put_string(b, "text", &c->text);
+        put_number(b, "logprob", c->logprob);
+        buf_printf(b, ",\"tokens\":%zu,\"greedy\":%s}", c->n, c->greedy ? "true" : "false");
+    }
+    buf_putc(b, ']');
+}
+
+static void put_body(struct buf *b, const struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r)
+{
+    const struct sg_info *i = sg_info(d->engine);
+    buf_printf(b, "{\"id\":\"%s-%s-%zu\",\"object\":\"%s\",\"created\":%lld,\"model\":", r->chat ? "chatcmpl" : "cmpl", o->fingerprint, r->number,
+               r->n_continuations ? "score" : r->chat ? "chat.completion" : "text_completion", (long long)time(NULL));
+    json_put_string(b, i->name.data, i->name.len);
+    buf_printf(b, ",\"system_fingerprint\":\"%s\",", o->fingerprint);
+    if (r->n_continuations) {
+        put_scores(b, r);
+    } else {
+        buf_puts(b, "\"choices\":[");
+        for (size_t k = 0; k < r->n; k++) {
+            buf_puts(b, k ? "," : "");
+            put_choice(b, r, k);
+        }
+        buf_putc(b, ']');
+    }
+    buf_putc(b, ',');
+    put_usage(b, r);
+    buf_putc(b, ',');
+    put_timings(b, r);
+    buf_putc(b, ',');
+    put_settings(b, d, r);
+    buf_putc(b, '}');
+}
+
+/* {"id", "text" or "texts", ...} */
+static void put_simple(struct buf *b, const struct batch_request *r)
+{
+    if (r->n_continuations) {
+        put_scores(b, r);
+        return;
+    }
+    const struct batch_choice *c = &r->choices[0];
+    if (r->n == 1) {
+        put_string(b, "text", &c->text);
+    } else {
+        buf_puts(b, "\"texts\":[");
+        for (size_t i = 0; i < r->n; i++) {
+            buf_puts(b, i ? "," : "");
+            json_put_string(b, r->choices[i].text.data ? r->choices[i].text.data : "", r->choices[i].text.len);
+        }
+        buf_putc(b, ']');
+    }
+    if (c->counts.thinking_tokens) {
+        buf_putc(b, ',');
+        put_string(b, "reasoning", &c->thinking);
+    }
+    if (r->logprobs)
+        buf_printf(b, ",\"logprobs\":[%s]", c->logprobs.len ? c->logprobs.data : "");
+    buf_printf(b, ",\"finish_reason\":\"%s\",\"seed\":%llu,\"prompt_tokens\":%zu,\"completion_tokens\":%zu", sg_finish_name(c->counts.finish), (unsigned long long)c->seed,
+               r->n_ids, c->counts.answer_tokens + c->counts.thinking_tokens);
+}
+
+enum sg_status batch_output_result(struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r, struct sg_error *err)
+{
+    struct buf *b = &o->line;
+    b->len = 0;
+    buf_putc(b, '{');
+    if (o->simple) {
+        put_string(b, "id", &r->id);
+        buf_putc(b, ',');
+        put_simple(b, r);
+        put_fields(b, &r->fields);
+        buf_puts(b, ",\"error\":null");
+    } else {
+        buf_printf(b, "\"id\":\"batch-%s-%zu\",", o->fingerprint, r->number);
+        put_string(b, "custom_id", &r->id);
+        buf_printf(b, ",\"response\":{\"status_code\":200,\"request_id\":\"%s-%zu\",\"body\":", o->fingerprint, r->number);
+        put_body(b, o, d, r);
+        buf_puts(b, "},\"error\":null");
+        put_fields(b, &r->fields);
+    }
+    buf_printf(b, ",\"signum\":\"%s\"}", o->fingerprint);
+    return write_line(o, err);
+}
+
+static enum sg_status write_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const char *code, int http, const char *message, size_t number, struct sg_error *err)
+{
+    struct buf *b = &o->line, details = {0};
+    buf_printf(&details, "{\"code\":\"%s\",\"message\":", code);
+    json_put_string(&details, message, strlen(message));
+    if (number)
+        buf_printf(&details, ",\"line\":%zu", number);
+    buf_putc(&details, '}');
+    b->len = 0;
+    buf_putc(b, '{');
+    if (o->simple) {
+        put_string(b, "id", id);
+    } else {
+        buf_printf(b, "\"id\":\"batch-%s\",", o->fingerprint);
+        put_string(b, "custom_id", id);
+        buf_printf(b, ",\"response\":{\"status_code\":%d,\"request_id\":\"%s\",\"body\":{\"error\":", http, o->fingerprint);
+        buf_append(b, details.data, details.len);
+        buf_puts(b, "}}");
+    }
+    buf_puts(b, ",\"error\":");
+    buf_append(b, details.data, details.len);
+    b->failed |= details.failed;
+    buf_free(&details);
+    put_fields(b, fields);
+    buf_printf(b, ",\"signum\":\"%s\"}", o->fingerprint);
+    return write_line(o, err);
+}
+
+enum sg_status batch_output_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const struct sg_error *why, struct sg_error *err)
+{
+    bool memory = why->status == SG_NO_MEMORY;
+    return write_error(o, id, fields, memory ? "out_of_memory" : "invalid_request", memory ? 507 : 400, why->message, 0, err);
+}
+
+enum sg_status batch_output_duplicate(struct batch_output *o, const struct buf *id, const struct buf *fields, size_t number, bool *written, struct sg_error *err)
+{
+    struct buf key = {0};
+    enum batch_id was;
+    duplicate_key(&key, number);
+    enum sg_status status = key.failed ? fail_memory(err, key.len, "a duplicate") : batch_output_claim(o, &key, &was, err);
+    buf_free(&key);
+    TRY(status);
+    *written = was == BATCH_ID_NEW;
+    return *written ? write_error(o, id, fields, duplicate_code, 400, "the custom_id was used before", number, err) : SG_OK;
+}

@@ -1,0 +1,510 @@
+/* From one JSON object to what is to be computed. OpenAI's fields, and those that vLLM and
+ * llama.cpp added. A field that is not known is reported once, or refused with --strict;
+ * one that is known but asks for what signum can not do is an error, never ignored. */
+#include "batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "messages.h"
+
+/* Without influence on the answer, or read elsewhere in this file. */
+static const char *const known_fields[] = {
+    "model", "messages", "prompt", "text", "max_tokens", "max_completion_tokens", "n_predict", "temperature", "top_p", "top_k", "min_p",
+    "typical_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_penalty", "repeat_last_n",
+    "logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "reasoning_effort", "stream", "stream_options", "user", "metadata",
+    "ignore_eos", "chat_template_kwargs", "thinking_budget_tokens", "cache_prompt", "custom_id", "id", "completions", "echo",
+    "store", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key",
+};
+
+static bool is_null(const struct json_node *n) { return !n || n->type == JSON_NULL; }
+
+static const struct json_node *get(const struct json *j, const struct json_node *body, const char *name)
+{
+    const struct json_node *n = json_get(j, body, name);
+    return is_null(n) ? NULL : n;
+}
+
+/* ----------------------------------------------------------------------- id */
+
+static bool read_id(const struct json *j, struct buf *id)
+{
+    static const char *const names[] = {"custom_id", "id"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct json_node *n = get(j, j->nodes, names[i]);
+        if (n && n->type == JSON_STRING) {
+            json_string(j, n, id);
+            return id->len > 0;
+        }
+        if (n && n->type == JSON_NUMBER) {
+            buf_append(id, j->text + n->begin, n->end - n->begin);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void line_id(size_t number, struct buf *id)
+{
+    id->len = 0;
+    buf_printf(id, "line-%zu", number);
+}
+
+void batch_request_id(const char *text, size_t len, size_t number, struct buf *id)
+{
+    struct json j;
+    id->len = 0;
+    if (json_parse(&j, text, len, NULL) != SG_OK) {
+        line_id(number, id);
+        return;
+    }
+    if (!read_id(&j, id))
+        line_id(number, id);
+    json_free(&j);
+}
+
+/* ------------------------------------------------------------------ numbers */
+
+static enum sg_status read_float(const struct json *j, const struct json_node *body, const char *name, double min, double max, float *out, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, name);
+    double x;
+    if (!n)
+        return SG_OK;
+    if (!json_double(j, n, &x) || !(x >= min && x <= max))
+        return fail(err, SG_USAGE, "\"%s\" needs a number from %g to %g", name, min, max);
+    *out = (float)x;
+    return SG_OK;
+}
+
+static enum sg_status read_int(const struct json *j, const struct json_node *body, const char *name, int64_t min, int64_t max, int64_t *out, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, name);
+    int64_t x;
+    if (!n)
+        return SG_OK;
+    if (!json_int(j, n, &x) || x < min || x > max)
+        return fail(err, SG_USAGE, "\"%s\" needs a whole number from %lld to %lld", name, (long long)min, (long long)max);
+    *out = x;
+    return SG_OK;
+}
+
+static enum sg_status read_bool(const struct json *j, const struct json_node *body, const char *name, bool *out, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, name);
+    if (!n)
+        return SG_OK;
+    if (n->type != JSON_TRUE && n->type != JSON_FALSE)
+        return fail(err, SG_USAGE, "\"%s\" is no boolean", name);
+    *out = n->type == JSON_TRUE;
+    return SG_OK;
+}
+
+static enum sg_status read_sampling(struct batch_request *r, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    struct sg_sampling *s = &r->sampling;
+    int64_t top_k = s->top_k, last_n = s->penalty_last_n;
+    TRY(read_float(j, body, "temperature", 0, 1000, &s->temperature, err));
+    TRY(read_float(j, body, "top_p", 0, 1, &s->top_p, err));
+    TRY(read_float(j, body, "min_p", 0, 1, &s->min_p, err));
+    TRY(read_float(j, body, "typical_p", 0, 1, &s->typical_p, err));
+    TRY(read_float(j, body, "presence_penalty", -100, 100, &s->presence_penalty, err));
+    TRY(read_float(j, body, "frequency_penalty", -100, 100, &s->frequency_penalty, err));
+    TRY(read_float(j, body, "repetition_penalty", 0.01, 100, &s->repeat_penalty, err));
+    TRY(read_float(j, body, "repeat_penalty", 0.01, 100, &s->repeat_penalty, err));
+    TRY(read_int(j, body, "top_k", -1, INT32_MAX, &top_k, err));
+    TRY(read_int(j, body, "repeat_last_n", -1, INT32_MAX, &last_n, err));
+    s->top_k = (int32_t)MAX(top_k, (int64_t)0);
+    s->penalty_last_n = (int32_t)last_n;
+    return SG_OK;
+}
+
+/* {"1234": -100, ...}, or llama.cpp's [[1234, -100], ...] (false forbids). */
+static enum sg_status read_biases(struct batch_request *r, const struct json *j, const struct json_node *body, size_t n_vocab, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, "logit_bias");
+    if (!n)
+        return SG_OK;
+    if (n->type != JSON_OBJECT && n->type != JSON_ARRAY)
+        return fail(err, SG_USAGE, "\"logit_bias\" is no object");
+    size_t count = r->sampling.n_biases + n->count, at = r->sampling.n_biases;
+    r->biases = malloc((count + 1) * sizeof *r->biases);
+    if (!r->biases)
+        return fail_memory(err, count * sizeof *r->biases, "logit_bias");
+    if (at)
+        memcpy(r->biases, r->sampling.biases, at * sizeof *r->biases);
+    for (const struct json_node *key = json_first(j, n); key;) {
+        const struct json_node *value = key;
+        int64_t id = -1;
+        double bias = -INFINITY;
+        if (n->type == JSON_OBJECT) {
+            struct buf text = {0};
+            json_string(j, key, &text);
+            char *end = NULL;
+            long long x = text.data && text.len ? strtoll(text.data, &end, 10) : -1;
+            id = end && *end == 0 ? x : -1;
+            buf_free(&text);
+            value = json_next(j, n, key);
+        } else {
+            const struct json_node *first = json_first(j, key);
+            if (key->type != JSON_ARRAY || key->count != 2 || !json_int(j, first, &id))
+                id = -1;
+            value = id >= 0 ? json_next(j, key, first) : NULL;
+        }
+        if (id < 0 || (size_t)id >= n_vocab || !value || (value->type != JSON_FALSE && !json_double(j, value, &bias)))
+            return fail(err, SG_USAGE, "\"logit_bias\" needs token ids of this model with numbers");
+        r->biases[at++] = (struct sg_logit_bias){(int32_t)id, (float)bias};
+        key = json_next(j, n, n->type == JSON_OBJECT ? value : key);
+    }
+    r->sampling.biases = r->biases;
+    r->sampling.n_biases = at;
+    return SG_OK;
+}
+
+/* The flags' stop strings and the request's. */
+static enum sg_status read_stop(struct batch_request *r, const struct options *o, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, "stop");
+    size_t more = !n ? 0 : n->type == JSON_ARRAY ? n->count : 1;
+    r->stop = calloc(o->stop.n + more + 1, sizeof *r->stop);
+    if (!r->stop)
+        return fail_memory(err, (o->stop.n + more) * sizeof *r->stop, "stop strings");
+    for (; r->n_stop < o->stop.n; r->n_stop++)
+        r->stop[r->n_stop] = o->stop.item[r->n_stop];
+    if (!n)
+        return SG_OK;
+    if (n->type != JSON_STRING && n->type != JSON_ARRAY)
+        return fail(err, SG_USAGE, "\"stop\" is no string and no array of strings");
+    size_t first = r->n_stop;
+    for (const struct json_node *s = n->type == JSON_ARRAY ? json_first(j, n) : n; s; s = n->type == JSON_ARRAY ? json_next(j, n, s) : NULL) {
+        if (s->type != JSON_STRING)
+            return fail(err, SG_USAGE, "\"stop\" is no string and no array of strings");
+        size_t begin = r->stop_text.len;
+        json_string(j, s, &r->stop_text);
+        r->stop[r->n_stop++] = (struct sg_str){NULL, r->stop_text.len - begin};
+    }
+    if (r->stop_text.failed)
+        return fail_memory(err, r->stop_text.len, "stop strings");
+    const char *at = r->stop_text.data ? r->stop_text.data : "";
+    for (size_t i = first; i < r->n_stop; at += r->stop[i++].len) /* the text no longer moves */
+        r->stop[i].data = at;
+    return SG_OK;
+}
+
+/* ------------------------------------------------------------------- prompt */
+
+static enum sg_status read_think(const struct batch_defaults *d, const struct json *j, const struct json_node *body, enum sg_think *out, struct sg_error *err)
+{
+    bool can = sg_info(d->engine)->can_think;
+    *out = d->o->think;
+    const struct json_node *kwargs = get(j, body, "chat_template_kwargs"), *effort = get(j, body, "reasoning_effort");
+    bool think = false;
+    const struct json_node *switch_ = kwargs ? get(j, kwargs, "enable_thinking") : NULL;
+    if (switch_) {
+        TRY(read_bool(j, kwargs, "enable_thinking", &think, err));
+        *out = think ? SG_THINK_ON : SG_THINK_OFF;
+    } else if (effort) {
+        think = !json_string_equal(j, effort, "none") && !json_string_equal(j, effort, "minimal");
+        if (think && !json_string_equal(j, effort, "low") && !json_string_equal(j, effort, "medium") && !json_string_equal(j, effort, "high"))
+            return fail(err, SG_USAGE, "\"reasoning_effort\" is one of none, minimal, low, medium, high");
+        *out = think && can ? SG_THINK_ON : SG_THINK_OFF; /* an effort that a model can not make is not demanded */
+    }
+    return SG_OK;
+}
+
+static enum sg_status render(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, const struct sg_conversation *c, struct sg_error *err)
+{
+    struct sg_conversation with = *c;
+    TRY(read_think(d, j, body, &with.think, err));
+    return sg_render(d->engine, &with, NULL, NULL, &r->ids, &r->n_ids, err);
+}
+
+static enum sg_status read_messages(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *tools = get(j, body, "tools"), *choice = get(j, body, "tool_choice");
+    if (choice && json_string_equal(j, choice, "none"))
+        tools = NULL;
+    else if (choice && !json_string_equal(j, choice, "auto"))
+        return fail(err, SG_USAGE, "\"tool_choice\" other than \"auto\" and \"none\" is not supported");
+    struct messages m = {0};
+    enum sg_status status = messages_read(&m, j, get(j, body, "messages"), tools, err);
+    struct sg_message *with_system = NULL;
+    if (status == SG_OK) {
+        struct sg_conversation c = m.conversation;
+        bool has_own = c.n_messages && c.messages[0].role.len == 6 && memcmp(c.messages[0].role.data, "system", 6) == 0;
+        if (d->has_system && !has_own) { /* -sys is for conversations that bring none */
+            with_system = calloc(c.n_messages + 1, sizeof *with_system);
+            if (!with_system)
+                status = fail_memory(err, c.n_messages * sizeof *with_system, "messages");
+            else {
+                with_system[0] = (struct sg_message){.role = {"system", 6}, .content = {d->system.data ? d->system.data : "", d->system.len}};
+                memcpy(with_system + 1, c.messages, c.n_messages * sizeof *with_system);
+                c.messages = with_system;
+                c.n_messages++;
+            }
+        }
+        if (status == SG_OK)
+            status = render(r, d, j, body, &c, err);
+    }
+    free(with_system);
+    messages_free(&m);
+    return status;
+}
+
+static enum sg_status read_raw_ids(struct batch_request *r, const struct json *j, const struct json_node *list, struct sg_error *err)
+{
+    r->ids = malloc((list->count + 1) * sizeof *r->ids);
+    if (!r->ids)
+        return fail_memory(err, list->count * sizeof *r->ids, "token ids");
+    for (const struct json_node *n = json_first(j, list); n; n = json_next(j, list, n)) {
+        int64_t id;
+        if (!json_int(j, n, &id) || id < 0 || id > INT32_MAX)
+            return fail(err, SG_USAGE, "\"prompt\" is no string and no array of token ids");
+        r->ids[r->n_ids++] = (int32_t)id;
+    }
+    return SG_OK;
+}
+
+/* raw: continued as it is (the completions endpoint, --raw); else a user's message. */
+static enum sg_status read_prompt(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, bool raw, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, "prompt");
+    if (!n)
+        n = get(j, body, "text");
+    if (!n)
+        return fail(err, SG_USAGE, "there is neither \"messages\" nor \"prompt\"");
+    if (n->type == JSON_ARRAY)
+        return read_raw_ids(r, j, n, err);
+    if (n->type != JSON_STRING)
+        return fail(err, SG_USAGE, "\"prompt\" is no string and no array of token ids");
+    struct buf text = {0};
+    json_string(j, n, &text);
+    const char *data = text.data ? text.data : "";
+    enum sg_status status = text.failed ? fail_memory(err, text.len, "the prompt") : SG_OK;
+    if (status == SG_OK && raw) {
+        status = sg_tokenize(d->engine, data, text.len, d->o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids, &r->n_ids, err);
+    } else if (status == SG_OK) {
+        struct sg_message m[2] = {{.role = {"system", 6}, .content = {d->system.data ? d->system.data : "", d->system.len}},
+                                  {.role = {"user", 4}, .content = {data, text.len}}};
+        struct sg_conversation c = {.messages = m + !d->has_system, .n_messages = 1 + (size_t)d->has_system, .add_generation_prompt = true};
+        status = render(r, d, j, body, &c, err);
+    }
+    buf_free(&text);
+    return status;
+}
+
+static enum sg_status read_continuations(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *list = get(j, body, "completions");
+    if (!list || list->type != JSON_ARRAY || list->count == 0)
+        return fail(err, SG_USAGE, "--score needs \"completions\": an array of strings");
+    r->continuations = calloc(list->count, sizeof *r->continuations);
+    if (!r->continuations)
+        return fail_memory(err, list->count * sizeof *r->continuations, "completions");
+    for (const struct json_node *n = json_first(j, list); n; n = json_next(j, list, n)) {
+        struct batch_continuation *c = &r->continuations[r->n_continuations++];
+        if (n->type != JSON_STRING)
+            return fail(err, SG_USAGE, "\"completions\" is no array of strings");
+        json_string(j, n, &c->text);
+        if (c->text.failed)
+            return fail_memory(err, c->text.len, "completions");
+        TRY(sg_tokenize(d->engine, c->text.data ? c->text.data : "", c->text.len, 0, &c->ids, &c->n, err));
+        if (c->n == 0)
+            return fail(err, SG_USAGE, "\"completions\" has an empty string");
+    }
+    return SG_OK;
+}
+
+/* --------------------------------------------------------------------- rest */
+
+static enum sg_status check_fields(struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    for (const struct json_node *key = json_first(j, body); key;) {
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_LEN(known_fields) && !known; i++)
+            known = json_string_equal(j, key, known_fields[i]);
+        if (!known) {
+            struct buf name = {0};
+            char shown[ESCAPED_MAX];
+            buf_putc(&name, '\n');
+            json_string(j, key, &name);
+            buf_putc(&name, '\n');
+            if (name.failed || !name.data) {
+                buf_free(&name);
+                return fail(err, SG_NO_MEMORY, "out of memory for a field's name");
+            }
+            escaped(shown, name.data + 1, name.len - 2);
+            bool strict = d->o->strict;
+            if (!strict && !(d->unknown.data && strstr(d->unknown.data, name.data)) && d->unknown.len < 4096) {
+                cli_note("field \"%s\" is not known and ignored (--strict refuses it)", shown);
+                buf_append(&d->unknown, name.data, name.len);
+            }
+            buf_free(&name);
+            if (strict)
+                return fail(err, SG_USAGE, "field \"%s\" is not known", shown);
+        }
+        const struct json_node *value = json_next(j, body, key);
+        key = json_next(j, body, value);
+    }
+    return SG_OK;
+}
+
+static enum sg_status check_format(const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *format = get(j, body, "response_format");
+    const struct json_node *type = format ? get(j, format, "type") : NULL;
+    if (format && !(type && json_string_equal(j, type, "text")))
+        return fail(err, SG_USAGE, "this \"response_format\" is not supported");
+    bool echo = false;
+    TRY(read_bool(j, body, "echo", &echo, err));
+    return echo ? fail(err, SG_USAGE, "\"echo\" is not supported") : SG_OK;
+}
+
+static enum sg_status read_logprobs(struct batch_request *r, const struct json *j, const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *n = get(j, body, "logprobs");
+    int64_t top = 0;
+    if (n && n->type == JSON_NUMBER) { /* the completions endpoint: how many */
+        TRY(read_int(j, body, "logprobs", 0, 20, &top, err));
+        r->logprobs = true;
+    } else {
+        TRY(read_bool(j, body, "logprobs", &r->logprobs, err));
+        TRY(read_int(j, body, "top_logprobs", 0, 20, &top, err));
+        if (top && !r->logprobs)
+            return fail(err, SG_USAGE, "\"top_logprobs\" needs \"logprobs\": true");
+    }
+    r->top_logprobs = (size_t)top;
+    return SG_OK;
+}
+
+static enum sg_status read_body(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body, bool raw, struct sg_error *err)
+{
+    const struct options *o = d->o;
+    TRY(check_fields(d, j, body, err));
+    TRY(check_format(j, body, err));
+    TRY(read_sampling(r, j, body, err));
+    TRY(read_biases(r, j, body, sg_info(d->engine)->n_vocab, err));
+    TRY(read_stop(r, o, j, body, err));
+    TRY(read_logprobs(r, j, body, err));
+    TRY(read_bool(j, body, "ignore_eos", &r->ignore_eos, err));
+    TRY(read_int(j, body, "thinking_budget_tokens", -1, 1 << 30, &r->think_budget, err));
+    TRY(read_int(j, body, "n_predict", -1, 1 << 30, &r->n_predict, err));
+    TRY(read_int(j, body, "max_tokens", 0, 1 << 30, &r->n_predict, err));
+    TRY(read_int(j, body, "max_completion_tokens", 0, 1 << 30, &r->n_predict, err));
+    int64_t n = 1, seed = -1;
+    TRY(read_int(j, body, "n", 1, 128, &n, err));
+    TRY(read_int(j, body, "seed", 0, (int64_t)1 << 53, &seed, err));
+    r->has_seed = seed >= 0;
+    r->seed = (uint64_t)seed;
+    bool has_messages = get(j, body, "messages") != NULL;
+    r->chat = has_messages || !raw;
+    TRY(has_messages ? read_messages(r, d, j, body, err) : read_prompt(r, d, j, body, raw, err));
+    if (r->n_ids == 0)
+        return fail(err, SG_USAGE, "the prompt is empty");
+    if (o->score) {
+        TRY(read_continuations(r, d, j, body, err));
+    } else {
+        r->n = (size_t)n;
+        r->choices = calloc(r->n, sizeof *r->choices);
+        if (!r->choices)
+            return fail_memory(err, r->n * sizeof *r->choices, "choices");
+    }
+    if (r->n_ids >= d->n_ctx)
+        return fail(err, SG_USAGE, "the prompt has %zu tokens, %zu more than the context of %zu leaves room for", r->n_ids, r->n_ids - d->n_ctx + 1, d->n_ctx);
+    return SG_OK;
+}
+
+/* The seeds: the request's own, or derived from the option and the id (without one, from the
+ * request's text), so that neither order nor company matters. */
+static void make_seeds(struct batch_request *r, const struct batch_defaults *d, const char *text, size_t len)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        uint64_t option = r->has_seed ? r->seed : d->seed;
+        r->choices[i].seed = r->has_seed && i == 0 ? r->seed
+                             : r->generated_id    ? sg_derive_seed(option, text, len, (uint32_t)i)
+                                                  : sg_derive_seed(option, r->id.data, r->id.len, (uint32_t)i);
+    }
+}
+
+static enum sg_status read_request(struct batch_request *r, struct batch_defaults *d, const struct json *j, struct sg_error *err)
+{
+    if (j->nodes->type != JSON_OBJECT)
+        return fail(err, SG_USAGE, "the line is no JSON object");
+    r->generated_id = !read_id(j, &r->id);
+    if (r->generated_id)
+        line_id(r->number, &r->id);
+    const struct json_node *body = get(j, j->nodes, "body"), *url = get(j, j->nodes, "url"), *method = get(j, j->nodes, "method");
+    bool raw = d->o->raw;
+    if (body) {
+        if (body->type != JSON_OBJECT)
+            return fail(err, SG_USAGE, "\"body\" is no object");
+        if (method && !json_string_equal(j, method, "POST"))
+            return fail(err, SG_USAGE, "\"method\" is not \"POST\"");
+        if (url && json_string_equal(j, url, "/v1/completions"))
+            raw = true;
+        else if (url && !json_string_equal(j, url, "/v1/chat/completions"))
+            return fail(err, SG_USAGE, "\"url\" is neither /v1/chat/completions nor /v1/completions");
+    }
+    return read_body(r, d, j, body ? body : j->nodes, raw, err);
+}
+
+enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number, struct buf *id, struct sg_error *err)
+{
+    struct json j;
+    *out = NULL;
+    id->len = 0;
+    enum sg_status status = json_parse(&j, text, len, err);
+    if (status != SG_OK) {
+        line_id(number, id);
+        return status == SG_NO_MEMORY ? status : SG_USAGE;
+    }
+    struct batch_request *r = calloc(1, sizeof *r);
+    if (!r) {
+        json_free(&j);
+        return fail_memory(err, sizeof *r, "a request");
+    }
+    r->number = number;
+    r->sampling = d->sampling;
+    r->n_predict = d->o->n_predict;
+    r->think_budget = d->o->think_budget;
+    r->ignore_eos = d->o->ignore_eos;
+    status = read_request(r, d, &j, err);
+    if (r->id.len == 0)
+        line_id(number, &r->id);
+    buf_append(id, r->id.data, r->id.len);
+    json_free(&j);
+    if (status == SG_OK && (r->id.failed || id->failed))
+        status = fail_memory(err, r->id.len, "a request's id");
+    if (status != SG_OK) {
+        batch_request_free(r);
+        return status;
+    }
+    make_seeds(r, d, text, len);
+    *out = r;
+    return SG_OK;
+}
+
+void batch_request_free(struct batch_request *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n && r->choices; i++) {
+        buf_free(&r->choices[i].text);
+        buf_free(&r->choices[i].thinking);
+        buf_free(&r->choices[i].logprobs);
+    }
+    for (size_t i = 0; i < r->n_continuations; i++) {
+        buf_free(&r->continuations[i].text);
+        free(r->continuations[i].ids);
+    }
+    free(r->choices);
+    free(r->continuations);
+    free(r->ids);
+    free(r->biases);
+    free(r->stop);
+    buf_free(&r->stop_text);
+    buf_free(&r->id);
+    buf_free(&r->fields);
+    free(r);
+}
