@@ -291,7 +291,8 @@ static void check_attention(const struct kernels *k)
             a = place(OUT_A, bytes);
             b = place(OUT_B, bytes);
             fill(a + 8, n_q * dim, 0);
-            memcpy(b + 8, a + 8, n_q * dim * sizeof *a);
+            for (size_t i = 0; i < n_q * dim; i++)
+                b[8 + i] = a[8 + i];
             if (type == 0) {
                 k->attn_values_f16(a + 8, prob, factor, n_valid, n_q, half, dim);
                 ref->attn_values_f16(b + 8, prob, factor, n_valid, n_q, half, dim);
