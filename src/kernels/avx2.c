@@ -287,20 +287,19 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
 
 static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
 {
-    float before = *max, m = before, lane[8];
+    float before = *max;
     size_t p = 0;
-    if (n_valid >= 8) {
-        __m256 largest = _mm256_set1_ps(m);
-        for (; p + 8 <= n_valid; p += 8)
-            largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest); /* of a NaN and m: m */
-        _mm256_storeu_ps(lane, largest);
-        for (size_t l = 0; l < 8; l++)
-            m = lane[l] > m ? lane[l] : m;
-    }
+    __m256 largest = _mm256_set1_ps(before);
+    for (; p + 8 <= n_valid; p += 8)
+        largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest); /* of a NaN and m: m */
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps(largest, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    float m = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
     for (; p < n_valid; p++)
         m = s[p] > m ? s[p] : m;
     m += 0.0f;
-    float factor = before == -__builtin_inff() ? 0 : exp_f32(before - m);
+    /* Mostly an old maximum stays, and exp(0) is exactly 1. */
+    float factor = before == -__builtin_inff() ? 0 : before - m == 0 ? 1 : _mm256_cvtss_f32(exp_ps(_mm256_set1_ps(before - m)));
     __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for (p = 0; p < ATTN_TILE; p += 8) {

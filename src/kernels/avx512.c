@@ -165,8 +165,8 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
 static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
 {
     const __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    float before = *max, m = before, lane[LANES];
-    __m512 part[ATTN_TILE / LANES], largest = _mm512_set1_ps(m), lanes = _mm512_setzero_ps();
+    float before = *max;
+    __m512 part[ATTN_TILE / LANES], largest = _mm512_set1_ps(before), lanes = _mm512_setzero_ps();
     __mmask16 valid[ATTN_TILE / LANES];
     UNROLL
     for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
@@ -174,11 +174,12 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
         part[i] = _mm512_loadu_ps(s + i * LANES);
         largest = _mm512_mask_max_ps(largest, valid[i], part[i], largest); /* of a NaN and m: m */
     }
-    _mm512_storeu_ps(lane, largest);
-    for (size_t l = 0; l < LANES; l++)
-        m = lane[l] > m ? lane[l] : m;
-    m += 0.0f;
-    float factor = before == -__builtin_inff() ? 0 : exp_f32(before - m);
+    __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(largest), _mm512_extractf32x8_ps(largest, 1));
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    float m = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four))) + 0.0f;
+    /* Mostly an old maximum stays, and exp(0) is exactly 1. */
+    float factor = before == -__builtin_inff() ? 0 : before - m == 0 ? 1 : _mm512_cvtss_f32(exp_ps(_mm512_set1_ps(before - m)));
     UNROLL
     for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
         __m512 e = _mm512_maskz_mov_ps(valid[i], exp_ps(_mm512_sub_ps(part[i], _mm512_set1_ps(m))));
