@@ -17,6 +17,8 @@ struct bench {
     int8_t *q, *codes;
     float *scale;
     uint16_t *half;
+    float *prob;  /* scores without signs */
+    int8_t *tile; /* of attention in int8: codes, then scales */
     uint8_t *weights;
     uint8_t *packed;
     size_t packed_bytes;
@@ -142,6 +144,26 @@ static bool probe_values(const struct kernels *k, struct bench *b, size_t tokens
     return k->attn_values_f16;
 }
 
+static bool probe_scores_q8(const struct kernels *k, struct bench *b, size_t tokens)
+{
+    (void)tokens;
+    if (k->attn_scores_q8)
+        k->attn_scores_q8(b->out, b->q, b->scale, QUERIES, b->tile, DIM, 0.088f);
+    return k->attn_scores_q8;
+}
+
+static bool probe_values_q8(const struct kernels *k, struct bench *b, size_t tokens)
+{
+    (void)tokens;
+    static const float factor[QUERIES] = {1, 0.5f, 0.25f, 1};
+    static const size_t n_valid[QUERIES] = {ATTN_TILE, ATTN_TILE, ATTN_TILE, ATTN_TILE};
+    if (k->attn_values_q8) {
+        memset(b->out, 0, QUERIES * DIM * sizeof *b->out);
+        k->attn_values_q8(b->out, b->prob, factor, n_valid, QUERIES, b->tile, DIM);
+    }
+    return k->attn_values_q8;
+}
+
 static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens, enum sg_matmul family, bool pack)
 {
     if (!k->q1[family - 1])
@@ -188,6 +210,8 @@ static const struct probe probes[] = {
     {"attn_scores_f16", probe_scores, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
     {"attn_softmax", probe_softmax, 0, 1, ATTN_TILE, "scores"},
     {"attn_values_f16", probe_values, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
+    {"attn_scores_q8", probe_scores_q8, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
+    {"attn_values_q8", probe_values_q8, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
 };
 
 static void layout(struct bench *b, struct arena *a)
@@ -200,6 +224,8 @@ static void layout(struct bench *b, struct arena *a)
     b->codes = ARENA_ARRAY(a, int8_t, COLS);
     b->scale = ARENA_ARRAY(a, float, TOKENS * GROUPS);
     b->half = ARENA_ARRAY(a, uint16_t, ATTN_TILE * DIM);
+    b->prob = ARENA_ARRAY(a, float, QUERIES * ATTN_TILE);
+    b->tile = ARENA_ARRAY(a, int8_t, ATTN_TILE * (DIM + sizeof(float)));
     b->weights = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
     b->packed_bytes = (size_t)TOKENS * COLS * 16; /* tables are the largest: 8 to 16 bytes an activation */
     b->packed = arena_take(a, b->packed_bytes);
@@ -222,6 +248,10 @@ static void fill(struct bench *b)
     for (size_t i = 0; i < COLS; i++)
         b->codes[i] = (int8_t)((int)(b->q[i] & 3) - 1);
     kernels_scalar.f16_from_f32(b->half, b->x, ATTN_TILE * DIM);
+    for (size_t i = 0; i < QUERIES * ATTN_TILE; i++)
+        b->prob[i] = fabsf(b->scores[i]);
+    memcpy(b->tile, b->q, ATTN_TILE * DIM);
+    memcpy(b->tile + ATTN_TILE * DIM, b->prob, ATTN_TILE * sizeof *b->prob);
     for (size_t i = 0; i < (size_t)ROWS * GROUPS; i++) {
         uint8_t *block = b->weights + i * 18;
         kernels_scalar.f16_from_f32((uint16_t *)(void *)block, &b->w[i % COLS], 1);

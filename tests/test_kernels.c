@@ -575,7 +575,7 @@ TEST(kernels_scalar_plain)
         factor = k->attn_softmax(s, n_valid, &max, &sum);
         k->attn_values_q8(o, s, &factor, &n_valid, 1, &v, DIM);
         for (size_t i = 0; i < DIM; i++)
-            CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < 2e-3, "%g, not %g", (double)(o[i] / sum), exact[i] / total);
+            CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < 0.02, "%g, not %g", (double)(o[i] / sum), exact[i] / total);
     }
     const float tied[] = {-1, 3, 0, 3, -3}, zero[] = {-0.0f, 0.0f}, none[] = {0, NAN};
     CHECK(k->argmax(tied, 5) == 1 && k->argmax(zero, 2) == 0 && k->argmax(none, 2) == -1);

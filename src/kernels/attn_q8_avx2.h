@@ -130,7 +130,7 @@ static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size
     }
 }
 
-/* Probabilities times scales as 14-bit integers; returns what 1 stands for. */
+/* Probabilities times scales as integers; returns what 1 stands for. */
 static inline float q8_weights(int16_t words[ATTN_TILE], const float *prob, const float *v_scale, size_t n_valid)
 {
     const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), magnitude = _mm256_set1_epi32(0x7fffffff);
@@ -153,7 +153,7 @@ static inline float q8_weights(int16_t words[ATTN_TILE], const float *prob, cons
     return unit;
 }
 
-/* o = fma(sum, unit, o * factor) for n queries and 8 dimensions from i on. */
+/* o = fma(sum, unit, o * factor) for n queries. */
 static inline void q8_values(float *o, const int16_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile, size_t dim)
 {
     size_t i = 0;

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "attn_q8_avx512vnni.h"
 #include "cpu.h"
 
 static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes)
@@ -119,6 +120,8 @@ static int q1_auto(size_t tokens) { return tokens <= 16 ? 2 : 0; }
 const struct kernels kernels_avx512vnni = {
     .level = "avx512vnni",
     .needs = CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI,
+    .attn_scores_q8 = attn_scores_q8,
+    .attn_values_q8 = attn_values_q8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

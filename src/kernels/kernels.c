@@ -180,13 +180,15 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     for (size_t j = 0; j < Q; j++)
         ref->quantize_head(q8 + j * DIM, q + j * DIM, DIM);
     fill(tile.scale, ATTN_TILE, 0.01f, state);
-    k->attn_scores_q8(s_a, q8, factor, Q, &tile, DIM, 0.3f);
-    ref->attn_scores_q8(s_b, q8, factor, Q, &tile, DIM, 0.3f);
-    if (!same(s_a, s_b, sizeof s_a))
-        return "attn_scores_q8";
+    for (size_t p = 0; p < ATTN_TILE; p++)
+        tile.scale[p] = __builtin_fabsf(tile.scale[p]);
     k->attn_values_q8(o_a, s_a, factor, n_valid, Q, &tile, DIM);
     ref->attn_values_q8(o_b, s_a, factor, n_valid, Q, &tile, DIM);
-    return same(o_a, o_b, sizeof o_a) ? NULL : "attn_values_q8";
+    if (!same(o_a, o_b, sizeof o_a))
+        return "attn_values_q8";
+    k->attn_scores_q8(s_a, q8, factor, Q, &tile, DIM, 0.3f);
+    ref->attn_scores_q8(s_b, q8, factor, Q, &tile, DIM, 0.3f);
+    return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
 static const char *test_q1(const struct kernels *k, uint64_t *state)

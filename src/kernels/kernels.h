@@ -37,7 +37,7 @@ enum {
     ATTN_LANES = 16, /* positions side by side in a K tile */
     ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
     MAX_HEAD_DIM = 1024, /* numbers of one head: model.c accepts no more */
-    PROB_MAX = 16383, /* of probabilities rounded to integers: 14 bits, two bytes of 7 */
+    PROB_MAX = 255, /* of probabilities rounded to bytes */
 };
 
 /* For bodies that are written once and compiled for several constants. */
@@ -162,7 +162,8 @@ struct kernels {
      *   V: [16][dim][4]: element (p, i) at p / 4 * dim * 4 + i * 4 + p % 4.
      *
      * scores:  s[j * 64 + p] = (float)(sum over i of q[j * dim + i] * k(p, i)) * (k_scale[p] * (q_scale[j] * scale))
-     * values:  the scales of V are folded into the probabilities, which are rounded per query:
+     * values:  the scales of V are folded into the probabilities (neither is ever negative),
+     *          which are rounded per query:
      *            w[p] = prob[j * 64 + p] * v_scale[p], 0 for p >= n_valid[j];
      *            c = rint(w * (PROB_MAX / max w)), unit = max w / PROB_MAX: quantize_head's rule
      *            with PROB_MAX in the place of 127;
