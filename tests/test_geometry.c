@@ -155,7 +155,7 @@ TEST(geometry)
         int32_t *ids = malloc(s->n * sizeof *ids);
         for (size_t k = 0; k < s->n; k++)
             ids[k] = (int32_t)test_below(300);
-        enum sg_kv_type kv = test_below(2) ? SG_KV_F32 : SG_KV_F16;
+        enum sg_kv_type kv = (enum sg_kv_type)test_below(SG_KV_Q8_0 + 1);
         struct sg_options spec = {.model_path = path, .isa = "scalar", .n_threads = 1, .type_k = kv, .type_v = kv};
         struct sg_options best = {.model_path = path, .n_threads = 2 + (int)test_below(3), .type_k = kv, .type_v = kv};
         float *expected = evaluate(&spec, ids, s->n, 1, false);
