@@ -19,7 +19,7 @@ FLAGS.avxvnni    := $(FLAGS.avx2) -mavxvnni
 FLAGS.avx512     := $(FLAGS.avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
 FLAGS.avx512vnni := $(FLAGS.avx512) -mavx512vnni
 FLAGS.avx512popcnt := $(FLAGS.avx512vnni) -mavx512bitalg
-FLAGS.amx        := $(FLAGS.avx512vnni) -mamx-tile -mamx-int8
+FLAGS.amx        := $(FLAGS.avx512vnni) -mgfni -mamx-tile -mamx-int8
 FLAGS.neon       :=
 FLAGS.dotprod    := -march=armv8.2-a+dotprod
 FLAGS.i8mm       := -march=armv8.2-a+dotprod+i8mm
@@ -60,6 +60,8 @@ OBJCOPY  ?= $(shell $(CC) -print-prog-name=objcopy)
 all: signum libsignum.a ## build ./signum and ./libsignum.a
 
 $(foreach i,$(LEVELS),$(eval $B/src/kernels/$(i).o: CFLAGS += $(FLAGS.$(i))))
+
+$B/tests/amx_model.o: CFLAGS += $(if $(filter x86_64,$(ARCH)),$(FLAGS.avx512vnni) -mgfni)
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)

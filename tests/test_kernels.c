@@ -473,6 +473,20 @@ static void check_q1(const struct kernels *k)
 }
 TEST(kernels_q1) { each_level(check_q1, true); }
 
+#ifdef SIGNUM_HAVE_amx
+extern const struct kernels kernels_amx_model; /* amx_model.c */
+
+TEST(kernels_amx_model)
+{
+    unsigned needs = kernels_amx_model.needs & ~(unsigned)CPU_AMX;
+    make_buffers();
+    for (size_t round = 0; (needs & ~cpu_features()) == 0 && round < 60; round++) {
+        size_t tokens = round < 36 ? round + 1 : 1 + test_below(128), rows = test_below(round < 36 ? 70 : 35), groups = 1 + test_below(9);
+        check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups);
+    }
+}
+#endif
+
 /* ------------------------------------------------- the specification itself */
 
 TEST(kernels_scalar_plain)

@@ -35,26 +35,38 @@ const struct kernels *const kernels_levels[] = {
     NULL,
 };
 
-bool kernels_select(struct kernels *out, unsigned features, const char *cap)
+/* The best of the first n levels. */
+static void overlay(struct kernels *out, unsigned features, size_t n)
 {
-    size_t n = 0;
-    while (kernels_levels[n] && !(cap && strcmp(kernels_levels[n]->level, cap) == 0))
-        n++;
-    if (cap && (!kernels_levels[n] || (kernels_levels[n]->needs & ~features) != 0))
-        return false;
     memset(out, 0, sizeof *out);
-    for (size_t i = 0; kernels_levels[i] && i <= n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct kernels *level = kernels_levels[i];
         if (level->needs & ~features)
             continue;
         out->level = level->level;
         out->needs |= level->needs;
-#define OVERLAY(entry)    \
-    if (level->entry)     \
+#define TAKE(entry)   \
+    if (level->entry) \
         out->entry = level->entry;
-        KERNELS(OVERLAY)
-#undef OVERLAY
+        KERNELS(TAKE)
+#undef TAKE
     }
+}
+
+bool kernels_select(struct kernels *out, unsigned features, const char *cap)
+{
+    size_t n = 0;
+    while (kernels_levels[n] && !(cap && strcmp(kernels_levels[n]->level, cap) == 0))
+        n++;
+    if (cap) {
+        if (!kernels_levels[n] || (kernels_levels[n]->needs & ~features) != 0)
+            return false;
+        overlay(out, features, n + 1);
+        return true;
+    }
+    do
+        overlay(out, features, n);
+    while (kernels_self_test(out) && --n > 0);
     return true;
 }
 

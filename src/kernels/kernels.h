@@ -196,8 +196,9 @@ extern const struct kernels kernels_neon, kernels_dotprod, kernels_i8mm;
 extern const struct kernels *const kernels_levels[];
 
 /* Fills *out with the best entry for every operation among the levels whose needs are
- * in `features`, up to and including the level named cap (NULL: no cap). out->level
- * is the highest level used. False when cap is unknown or its needs are missing. */
+ * in `features`, up to and including the level named cap. Without a cap (NULL) levels that
+ * fail the self-test are left out, from the highest down. out->level is the highest level
+ * used. False when cap is unknown or its needs are missing. */
 bool kernels_select(struct kernels *out, unsigned features, const char *cap);
 
 /* Compares every entry with the scalar one on small pseudo-random inputs (well under

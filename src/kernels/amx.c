@@ -1,0 +1,190 @@
+/* amx.c: AMX int8 tiles for three tokens and more. Weights become bytes of +1 and -1 in
+ * place: the group's 16 bytes in all four lanes, and one affine transform of bits whose
+ * matrix tests bit b in lane b, gives 64 of them. Activations are permuted to match. All else
+ * is avx512vnni.c's and avx512.c's.
+ *
+ * The tile instructions are named by macros so that tests/amx_model.c can compile this file
+ * against a model of them, for CPUs that have AVX-512 but no tiles. */
+#include "kernels.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "cpu.h"
+
+#ifndef AMX_MODEL
+#define tile_configure(config)        _tile_loadconfig(config)
+#define tile_release()                _tile_release()
+#define tile_zero(t)                  _tile_zero(t)
+#define tile_load(t, from, stride)    _tile_loadd(t, from, stride)
+#define tile_store(t, to, stride)     _tile_stored(t, to, stride)
+#define tile_dot(sums, rows, columns) _tile_dpbssd(sums, rows, columns)
+#endif
+
+enum {
+    SIDE = 16,            /* rows, and tokens, of a tile */
+    TILE = SIDE * 64,     /* bytes */
+    DEPTH = 4,            /* groups whose weights are expanded at a time, into L1 */
+    ROW_TILES = 2,        /* share the activations while these are in L1 */
+    TOKENS = 128,
+    TOKEN_TILES = TOKENS / SIDE,
+};
+
+/* Packed: [group][token tile][half of the group] tiles of activations: line k of a tile holds
+ * positions 4 k .. 4 k + 3 of 16 tokens, position 16 b + i of half h being the activation of
+ * bit 4 h + b of byte i. Then scales, [group][token], tokens padded with zeros. */
+
+static inline size_t padded(size_t tokens) { return ROUND_UP(tokens, (size_t)SIDE); }
+
+static size_t amx_bytes(size_t groups, size_t tokens) { return groups * padded(tokens) * (GROUP + sizeof(float)); }
+
+static void amx_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    size_t all = padded(tokens);
+    float *scales = (float *)((uint8_t *)packed + groups * all * GROUP);
+    for (size_t g = group0; g < group1; g++) {
+        for (size_t t = 0; t < all; t++) {
+            int8_t *out = (int8_t *)packed + g * all * GROUP + t / SIDE * 2 * TILE + t % SIDE * 4;
+            scales[g * all + t] = t < tokens ? scale[t * groups + g] : 0;
+            for (size_t half = 0; half < 2; half++) {
+                for (size_t k = 0; k < 16; k++) {
+                    int8_t four[4] = {0};
+                    for (size_t i = 0; t < tokens && i < 4; i++) /* position 4 k + i: bit k / 4, byte k % 4 * 4 + i */
+                        four[i] = q[(t * groups + g) * GROUP + (k % 4 * 4 + i) * 8 + half * 4 + k / 4];
+                    memcpy(out + half * TILE + k * 64, four, sizeof four);
+                }
+            }
+        }
+    }
+}
+
+/* One group of 16 rows as two tiles of +1 and -1, and the scales; rows beyond n repeat the last. */
+static inline void expand(uint8_t out[2][TILE], float d[SIDE], const uint8_t *w, size_t stride, size_t n)
+{
+    /* Byte 7 - j of a matrix says which bits make bit j of the result. Bits 1..7 copy the tested
+     * one, bit 0 none; 0xff inverts all. So a set bit becomes 0x01, a clear one 0xff. */
+#define TEST(b) (INT64_C(0x0001010101010101) << (b))
+    const __m512i lower = _mm512_setr_epi64(TEST(0), TEST(0), TEST(1), TEST(1), TEST(2), TEST(2), TEST(3), TEST(3));
+    const __m512i upper = _mm512_setr_epi64(TEST(4), TEST(4), TEST(5), TEST(5), TEST(6), TEST(6), TEST(7), TEST(7));
+#undef TEST
+    _Alignas(32) uint16_t half[SIDE];
+    for (size_t i = 0; i < SIDE; i++) {
+        const uint8_t *row = w + MIN(i, n - 1) * stride;
+        memcpy(&half[i], row, sizeof half[i]);
+        __m512i bits = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(row + 2)));
+        _mm512_store_si512(out[0] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, lower, 0xff));
+        _mm512_store_si512(out[1] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, upper, 0xff));
+    }
+    _mm512_store_ps(d, _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)half)));
+}
+
+/* acc[row] (16 tokens) = fma(d[row] * s, sums[row], acc[row]). */
+TEMPLATE void add_tile(__m512 acc[SIDE], const int32_t sums[SIDE][SIDE], const float d[SIDE], __m512 s)
+{
+    UNROLL
+    for (size_t i = 0; i < SIDE; i++)
+        acc[i] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(d[i]), s), _mm512_cvtepi32_ps(_mm512_load_si512(sums[i])), acc[i]);
+}
+
+/* 16 rows times 16 tokens over n <= DEPTH groups. The scaling of a group comes after the
+ * multiplications of the next one have been issued, so that both run at once. */
+static inline void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TILE], float d[DEPTH][SIDE], const uint8_t *codes, size_t codes_stride, const float *s, size_t s_stride, size_t n)
+{
+    _Alignas(64) int32_t sums[DEPTH][SIDE][SIDE];
+    __m512 acc[SIDE];
+    UNROLL
+    for (size_t i = 0; i < SIDE; i++)
+        acc[i] = _mm512_load_ps(out[i]);
+#define GROUP_SUMS(g)                                     \
+    if ((g) < n) {                                        \
+        const uint8_t *columns = codes + (g)*codes_stride; \
+        tile_zero(g);                                     \
+        tile_load(4, weights[g][0], 64);                  \
+        tile_load(5, columns, 64);                        \
+        tile_dot(g, 4, 5);                                \
+        tile_load(6, weights[g][1], 64);                  \
+        tile_load(7, columns + TILE, 64);                 \
+        tile_dot(g, 6, 7);                                \
+        tile_store(g, sums[g], 64);                       \
+    }
+#define ADD(g)   \
+    if ((g) < n) \
+        add_tile(acc, sums[g], d[g], _mm512_loadu_ps(s + (g)*s_stride));
+    GROUP_SUMS(0)
+    GROUP_SUMS(1)
+    ADD(0)
+    GROUP_SUMS(2)
+    ADD(1)
+    GROUP_SUMS(3)
+    ADD(2)
+    ADD(3)
+#undef GROUP_SUMS
+#undef ADD
+    UNROLL
+    for (size_t i = 0; i < SIDE; i++)
+        _mm512_store_ps(out[i], acc[i]);
+}
+
+static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+{
+    /* Palette 1; every tile 16 lines of 64 bytes. */
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t line_bytes[16];
+        uint8_t lines[16];
+    } config = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
+    size_t all = padded(tokens), stride = groups * Q1_BYTES;
+    const float *scales = (const float *)((const uint8_t *)packed + groups * all * GROUP);
+    const __m512i column = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(SIDE));
+    tile_configure(&config);
+    for (size_t r = row0; r < row1; r += ROW_TILES * SIDE) {
+        _Alignas(64) float acc[ROW_TILES][TOKEN_TILES][SIDE][SIDE];
+        _Alignas(64) uint8_t weights[ROW_TILES][DEPTH][2][TILE];
+        _Alignas(64) float d[ROW_TILES][DEPTH][SIDE];
+        size_t row_tiles = MIN(DIV_UP(row1 - r, (size_t)SIDE), (size_t)ROW_TILES);
+        for (size_t i = 0; i < row_tiles; i++)
+            memset(acc[i], 0, all / SIDE * sizeof acc[i][0]);
+        for (size_t g0 = 0; g0 < groups; g0 += DEPTH) {
+            size_t n = MIN(groups - g0, (size_t)DEPTH);
+            for (size_t i = 0; i < row_tiles; i++)
+                for (size_t g = 0; g < n; g++)
+                    expand(weights[i][g], d[i][g], w + (r + i * SIDE) * stride + (g0 + g) * Q1_BYTES, stride, MIN(row1 - r - i * SIDE, (size_t)SIDE));
+            const uint8_t *codes = (const uint8_t *)packed + g0 * all * GROUP;
+            for (size_t t = 0; t < all; t += SIDE)
+                for (size_t i = 0; i < row_tiles; i++)
+                    multiply(acc[i][t / SIDE], weights[i], d[i], codes + t * GROUP, all * GROUP, scales + g0 * all + t, all, n);
+        }
+        for (size_t i = 0; i < row_tiles; i++) {
+            size_t n = MIN(row1 - r - i * SIDE, (size_t)SIDE);
+            for (size_t t = 0; t < tokens; t++) {
+                __m512 rows = _mm512_i32gather_ps(column, &acc[i][t / SIDE][0][t % SIDE], sizeof(float));
+                _mm512_mask_storeu_ps(y + t * y_stride + r + i * SIDE, (__mmask16)((1u << n) - 1), rows);
+            }
+        }
+    }
+    tile_release();
+}
+
+static const struct q1_family sign = {"sign", ROW_TILES *SIDE, TOKENS, amx_bytes, amx_pack, amx_run};
+
+static const struct q1_family *pick_sign(size_t tokens)
+{
+    (void)tokens;
+    return &sign;
+}
+
+/* Tiles cost the same for 3 tokens as for 16; two are about even. */
+static int q1_auto(size_t tokens) { return tokens <= 2 ? 2 : 0; }
+
+/* ------------------------------------------------------------------- table */
+
+#ifdef AMX_MODEL
+const struct kernels kernels_amx_model = {
+#else
+const struct kernels kernels_amx = {
+#endif
+    .level = "amx",
+    .needs = CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_GFNI | CPU_AMX,
+    .q1 = {pick_sign, NULL, NULL},
+    .q1_auto = q1_auto,
+};
