@@ -246,17 +246,25 @@ static enum sg_status next_value(struct parser *p, bool complete)
     return SG_OK;
 }
 
+static enum sg_status parse(struct parser *p)
+{
+    do {
+        bool complete;
+        TRY(begin_value(p, &complete));
+        TRY(next_value(p, complete));
+    } while (p->depth > 0);
+    skip_space(p);
+    return p->at == p->j->len ? SG_OK : bad(p, "something follows the value");
+}
+
 enum sg_status json_parse(struct json *out, const char *text, size_t len, struct sg_error *err)
 {
     *out = (struct json){.text = text, .len = len};
     struct parser p = {.j = out, .err = err};
-    do {
-        bool complete;
-        TRY(begin_value(&p, &complete));
-        TRY(next_value(&p, complete));
-    } while (p.depth > 0);
-    skip_space(&p);
-    return p.at == len ? SG_OK : bad(&p, "something follows the value");
+    enum sg_status status = parse(&p);
+    if (status != SG_OK)
+        json_free(out);
+    return status;
 }
 
 void json_free(struct json *j)

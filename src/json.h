@@ -32,7 +32,7 @@ struct json {
 /* text must outlive the document. White space around the value is allowed,
  * anything else after it is an error, so is ill-formed UTF-8. The message says
  * what is wrong and at which byte (the first is 0). Errors: SG_USAGE (the text),
- * SG_NO_MEMORY. json_free is safe after failure. */
+ * SG_NO_MEMORY; then nothing is kept, and json_free does no harm. */
 enum sg_status json_parse(struct json *out, const char *text, size_t len, struct sg_error *err);
 void json_free(struct json *j);
 

@@ -81,12 +81,14 @@ static enum sg_status read_record(struct batch_output *o, const char *line, size
     char shown[ESCAPED_MAX];
     escaped(shown, o->path, strlen(o->path));
     id->len = 0;
-    if (json_parse(&j, line, len, NULL) != SG_OK)
+    enum sg_status status = json_parse(&j, line, len, err);
+    if (status == SG_NO_MEMORY)
+        return status;
+    if (status != SG_OK)
         return fail(err, SG_USAGE, "%s holds a line that is no record; --resume needs signum's own output", shown);
     const struct json_node *mine = json_get(&j, j.nodes, "signum"), *custom = json_get(&j, j.nodes, "custom_id"), *error = json_get(&j, j.nodes, "error");
     if (!custom)
         custom = json_get(&j, j.nodes, "id");
-    enum sg_status status = SG_OK;
     if (!mine || !custom || custom->type != JSON_STRING)
         status = fail(err, SG_USAGE, "%s holds a line that is no record; --resume needs signum's own output", shown);
     else if (!json_string_equal(&j, mine, o->fingerprint))

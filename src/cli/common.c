@@ -51,7 +51,9 @@ static void say(const char *format, va_list args)
     append_escaped(&line, sentence, strlen(sentence), "");
     buf_putc(&line, '\n');
     erase_progress();
-    if (line.data)
+    if (line.failed)
+        fputs("signum: out of memory\n", stderr);
+    else
         fwrite(line.data, 1, line.len, stderr); /* at once, so that lines of several processes do not mix */
     buf_free(&line);
 }

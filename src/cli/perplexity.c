@@ -76,13 +76,16 @@ static enum sg_status perplexity(struct sg_engine *engine, const struct options 
             buf_puts(&b, ",\"mean_nll\":");
             json_put_double(&b, mean);
             buf_printf(&b, ",\"tokens\":%zu,\"scored\":%zu,\"chunks\":%zu,\"n_ctx\":%zu,\"act\":\"%s\"}\n", n, s.n, chunks, n_ctx, o->act == SG_ACT_F32 ? "f32" : "int8");
-            if (b.data)
+            if (b.failed)
+                status = fail_memory(err, b.len, "the result");
+            else
                 fwrite(b.data, 1, b.len, stdout);
             buf_free(&b);
         } else {
             printf("perplexity %.4f +/- %.4f (%zu chunks of %zu, %zu tokens scored)\n", ppl, error, chunks, n_ctx, s.n);
         }
-        status = cli_flush(stdout, err);
+        if (status == SG_OK)
+            status = cli_flush(stdout, err);
     }
     sg_session_close(session);
     free(ids);

@@ -31,7 +31,7 @@ static enum sg_status tokenize_line(void *arg, const char *line, size_t len, siz
     struct json j;
     struct sg_error why;
     if (json_parse(&j, line, len, &why) != SG_OK)
-        return fail(err, SG_USAGE, "line %zu: %s", number, why.message);
+        return fail(err, why.status, "line %zu: %s", number, why.message);
     const struct json_node *text = json_get(&j, j.nodes, "text"), *special = json_get(&j, j.nodes, "parse_special");
     if (!text || text->type != JSON_STRING || (special && special->type != JSON_TRUE && special->type != JSON_FALSE)) {
         json_free(&j);
@@ -41,8 +41,9 @@ static enum sg_status tokenize_line(void *arg, const char *line, size_t len, siz
     int32_t *ids = NULL;
     size_t n;
     json_string(&j, text, &decoded);
-    enum sg_status status = sg_tokenize(engine, decoded.data ? decoded.data : "", decoded.len,
-                                        special && special->type == JSON_TRUE ? SG_PARSE_SPECIAL : 0, &ids, &n, err);
+    enum sg_status status = decoded.failed ? fail_memory(err, len, "a text") : SG_OK;
+    if (status == SG_OK)
+        status = sg_tokenize(engine, decoded.data ? decoded.data : "", decoded.len, special && special->type == JSON_TRUE ? SG_PARSE_SPECIAL : 0, &ids, &n, err);
     if (status == SG_OK) {
         buf_puts(&out, "{\"ids\":[");
         put_ids(&out, ids, n, ",");
@@ -192,8 +193,6 @@ static enum sg_status render_line(void *arg, const char *line, size_t len, size_
     if (status == SG_OK) {
         status = render_document(engine, &j, &why);
         json_free(&j);
-    } else {
-        status = SG_USAGE;
     }
     return status == SG_OK ? SG_OK : fail(err, status, "line %zu: %s", number, why.message);
 }
@@ -239,6 +238,8 @@ static enum sg_status logits(struct sg_engine *engine, const struct options *o, 
         if (status == SG_OK)
             status = sg_tokenize(engine, text.data ? text.data : "", text.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &list, &n, err);
         ids_append(&ids, list, n);
+        if (status == SG_OK && ids.failed)
+            status = fail_memory(err, n * sizeof *list, "token ids");
         free(list);
         buf_free(&text);
     }
