@@ -200,6 +200,7 @@ bool pty_wait(struct pty *p, const char *text)
 bool pty_wait_lines(struct pty *p, size_t n)
 {
     double end = now() + PATIENCE;
+    pump(p, 0);
     while (p->vt.top < n && !p->ended && now() < end)
         pump(p, 200);
     return p->vt.top >= n;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -925,5 +926,158 @@ TEST(chat_killed)
             CHECKF(i + 1 == c.n || !c.messages[i + 1].from_user, "the answer to question %zu of %zu is lost", q, questions);
         }
         conversation_free(&c);
+    }
+}
+
+/* ------------------------------------------------------------- another terminal */
+
+/* Output of a tmux command on a server of our own; malloc'ed. */
+static char *tmux(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *tmux(const char *format, ...)
+{
+    char rest[4000], command[4600], bytes[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rest, sizeof rest, format, args);
+    va_end(args);
+    snprintf(command, sizeof command, "LC_ALL=C.UTF-8 tmux -u -S '%s/tmux' -f /dev/null %s 2>&1", test_tmp(), rest);
+    struct buf out = {0};
+    FILE *f = popen(command, "r");
+    size_t n;
+    while (f && (n = fread(bytes, 1, sizeof bytes, f)) > 0)
+        buf_append(&out, bytes, n);
+    if (f)
+        pclose(f);
+    buf_putc(&out, 0);
+    return out.data;
+}
+
+static char *visible(const struct pty *p)
+{
+    struct buf out = {0};
+    for (size_t row = 0; row < p->vt.height; row++) {
+        char *line = vt_line_text(&p->vt, p->vt.top + row);
+        buf_puts(&out, line);
+        buf_putc(&out, '\n');
+        free(line);
+    }
+    return out.data;
+}
+
+/* Waits until tmux shows what we show. */
+static void compare_screens(struct pty *p, const char *step, bool whole_screen)
+{
+    char *ours = NULL, *theirs = NULL;
+    bool same = false;
+    for (int tries = 0; tries < 300 && !same; tries++) {
+        free(ours);
+        free(theirs);
+        ours = whole_screen ? visible(p) : vt_text(&p->vt, true);
+        theirs = tmux(whole_screen ? "capture-pane -p -t t" : "capture-pane -p -J -S - -t t");
+        same = whole_screen ? strcmp(ours, theirs) == 0 : same_letters(ours, theirs);
+        if (!same) {
+            struct timespec moment = {.tv_nsec = 100000000};
+            nanosleep(&moment, NULL);
+            pty_wait_lines(p, 0);
+        }
+    }
+    CHECKF(same, "after %s, width %zu, we show:\n%s\ntmux shows:\n%s", step, p->vt.width, ours, theirs);
+    free(ours);
+    free(theirs);
+}
+
+/* tmux tells a program that it was resized a little later than it redraws. */
+static void wait_for_tmux_size(size_t width)
+{
+    char command[600];
+    char *tty = tmux("display -p -t t '#{pane_tty}'");
+    tty[strcspn(tty, "\n")] = 0;
+    snprintf(command, sizeof command, "test \"$(stty size <%s | cut -d ' ' -f 2)\" = %zu", tty, width);
+    for (int tries = 0; tries < 300 && system(command) != 0; tries++) {
+        struct timespec moment = {.tv_nsec = 50000000};
+        nanosleep(&moment, NULL);
+    }
+    free(tty);
+    struct timespec redraw = {.tv_nsec = 500000000};
+    nanosleep(&redraw, NULL);
+}
+
+/* The same keys to the program in tmux: the screens are alike, so ours can be believed. */
+TEST(chat_tmux)
+{
+    static const size_t widths[] = {20, 80, 200};
+    /* bytes for our terminal, and the key's name for tmux; without a name: text */
+    static const struct {
+        const char *bytes, *key;
+    } keys[] = {
+        {"hello \xE6\xBC\xA2\xE5\xAD\x97 to a model", NULL},
+        {"\r", "Enter"},
+        {"/show t", NULL},
+        {"\r", "Enter"},
+        {"a text \xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97 of many words, \xF0\x9F\x98\x80 that needs more than one row \xC3\xA4\xC3\xB6\xC3\xBC", NULL},
+        {"\x01", "C-a"},
+        {"\x1B" "f", "M-f"},
+        {"\x1B" "f", "M-f"},
+        {"\xE6\xBC\xA2", NULL},
+        {"\x7F", "BSpace"},
+        {"X", NULL},
+        {"\x05", "C-e"},
+        {"\x17", "C-w"},
+        {"\x1B\r", "M-Enter"},
+        {"second line", NULL},
+        {"\x1B[A", "Up"},
+        {"\x1B[H", "Home"},
+        {"\x0B", "C-k"},
+        {"\x19", "C-y"},
+        {"\x12", "C-r"},
+        {"hello", NULL},
+        {"\x1B[D", "Left"},
+        {"\x15", "C-u"},
+        {"/he", NULL},
+        {"\t", "Tab"},
+        {"\x03", "C-c"},
+        {"some text before the window changes its size, so that it has to be drawn again", NULL},
+    };
+    if (!pty_available())
+        return;
+    char *version = tmux("-V");
+    bool there = strncmp(version, "tmux ", 5) == 0;
+    free(version);
+    if (!there) {
+        fprintf(stderr, "chat_tmux is skipped: there is no tmux\n");
+        return;
+    }
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        struct pty p;
+        start(&p, widths[w], new_home(), WITH("-n", "40"));
+        PROMPT(&p);
+        free(tmux("start-server \\; set -g status off \\; new-session -d -s t -x %zu -y %d "
+                  "\"env -u SIGNUM_MODEL SIGNUM_HOME='%s' '%s' chat -m '%s' -s 1 -t 1 -n 12 -n 40\"",
+                  widths[w], HEIGHT, new_home(), pty_program(), model()));
+        compare_screens(&p, "the start", true);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            pty_send(&p, keys[i].bytes);
+            free(keys[i].key ? tmux("send-keys -t t %s", keys[i].key) : tmux("send-keys -t t -l \"%s\"", keys[i].bytes));
+            if (keys[i].key && strcmp(keys[i].key, "Enter") == 0)
+                PROMPT(&p);
+            struct timespec moment = {.tv_nsec = 20000000};
+            nanosleep(&moment, NULL);
+            pty_wait_lines(&p, 0);
+            if (keys[i].key)
+                compare_screens(&p, keys[i].key, true);
+        }
+        static const size_t sizes[] = {33, 21, 120};
+        for (size_t i = 0; widths[w] == WIDTH && i < sizeof sizes / sizeof *sizes; i++) {
+            pty_resize(&p, sizes[i], HEIGHT);
+            free(tmux("resize-window -t t -x %zu -y %d", sizes[i], HEIGHT));
+            wait_for_tmux_size(sizes[i]);
+            compare_screens(&p, "a resize", false);
+            pty_send(&p, "!");
+            free(tmux("send-keys -t t -l !"));
+            compare_screens(&p, "a key after a resize", false);
+        }
+        free(tmux("kill-server"));
+        pty_send(&p, "\x03");
+        leave(&p);
     }
 }

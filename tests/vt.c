@@ -56,8 +56,11 @@ static void clear(struct vt *vt, struct vt_line *line, size_t from, size_t to)
         line->cells[to] = (struct vt_cell){0};
     for (size_t i = from; i < to; i++)
         line->cells[i] = (struct vt_cell){0};
-    if (to >= vt->width)
+    if (to >= vt->width) {
         line->wrapped = false;
+        if (from == 0 && line > vt->lines) /* as tmux does it */
+            line[-1].wrapped = false;
+    }
 }
 
 static void put(struct vt *vt, const char *bytes, size_t len, uint32_t c)

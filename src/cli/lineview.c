@@ -175,22 +175,23 @@ static void move_rows(struct buf *out, size_t from, size_t to)
         buf_printf(out, "\x1B[%zuB", to - from);
 }
 
-/* Writes the rows [from, end) of a layout; the cursor is at the beginning of the first. */
+/* Writes the rows [from, end) of a layout; the cursor is at the beginning of the first. A
+ * terminal marks a row as wrapped when something is written after its last cell, and may
+ * forget the mark when the row below is cleared from its first cell: so nothing is ever
+ * cleared from there. */
 static void write_rows(struct buf *out, const struct layout *l, size_t from, size_t end, size_t width)
 {
     for (size_t i = from; i < end; i++) {
         const struct view_row *row = &l->rows[i];
         if (row->len)
             buf_append(out, l->bytes.data + row->begin, row->len);
+        else
+            buf_putc(out, ' '); /* below a full row: it exists once something is written there */
         /* Not in a full row: there the cursor still stands on the last cell. */
         if (row->cols < width)
             buf_puts(out, "\x1B[K");
-        if (i + 1 == end)
-            break;
-        if (!row->wraps)
+        if (i + 1 < end && !row->wraps)
             buf_puts(out, "\r\n");
-        else if (l->rows[i + 1].len == 0)
-            buf_puts(out, " \r"); /* the row below exists only once something is written there */
     }
 }
 
@@ -223,6 +224,8 @@ static void draw(struct lineview *v, size_t same, size_t top, size_t width, size
     size_t n_rows = MIN(l->n_rows, height), at = v->cursor_row;
     if (same < n_rows || v->n_rows > n_rows) {
         size_t from = MIN(same, n_rows - 1);
+        while (from > 0 && l->rows[top + from - 1].wraps)
+            from--; /* a line is written from its beginning, or it would not be one for the terminal */
         if (v->n_rows > 0 && from >= v->n_rows) { /* below all that is there */
             move_rows(out, at, v->n_rows - 1);
             buf_puts(out, "\r\n");
