@@ -64,13 +64,16 @@ static void add_bytes(struct builder *b, uint32_t from, uint8_t lo, uint8_t hi, 
     add_edge(b, from, (struct edge){.kind = EDGE_BYTES, .lo = lo, .hi = hi, .to = to});
 }
 
-/* tails[k]: reads k continuation bytes of any value, then is at the end; 0: not made yet. */
-static uint32_t tail(struct builder *b, uint32_t tails[4], size_t k)
+enum { TAILS = 4 }; /* a character has up to three continuation bytes */
+
+/* tails[k]: reads k continuation bytes of any value, then is at tails[0]; 0: not made yet. */
+static uint32_t tail(struct builder *b, uint32_t tails[TAILS], size_t k)
 {
-    if (k > 0 && !tails[k]) {
-        uint32_t next = tail(b, tails, k - 1);
-        tails[k] = new_state(b);
-        add_bytes(b, tails[k], 0x80, 0xBF, next);
+    for (size_t i = 1; i < TAILS && i <= k; i++) {
+        if (!tails[i]) {
+            tails[i] = new_state(b);
+            add_bytes(b, tails[i], 0x80, 0xBF, tails[i - 1]);
+        }
     }
     return tails[k];
 }
@@ -78,7 +81,7 @@ static uint32_t tail(struct builder *b, uint32_t tails[4], size_t k)
 /* Edges for the characters lo..hi, which UTF-8 spells with the same number of bytes. Where
  * the range does not cover whole blocks of 64, 4096 ... characters it is cut in pieces, so
  * that the bytes of a piece are independent of each other. */
-static void add_characters(struct builder *b, uint32_t from, uint32_t lo, uint32_t hi, uint32_t tails[4])
+static void add_characters(struct builder *b, uint32_t from, uint32_t lo, uint32_t hi, uint32_t tails[TAILS])
 {
     char first[4], last[4];
     size_t n = utf8_encode(lo, first);
@@ -114,7 +117,7 @@ static void add_characters(struct builder *b, uint32_t from, uint32_t lo, uint32
 static void add_class(struct builder *b, uint32_t from, const struct range *ranges, size_t n, uint32_t to)
 {
     static const uint32_t longest[] = {0x7F, 0x7FF, 0xFFFF, 0x10FFFF}; /* of 1, 2, 3, 4 bytes */
-    uint32_t tails[4] = {to};
+    uint32_t tails[TAILS] = {to};
     for (size_t i = 0; i < n; i++) {
         uint32_t lo = ranges[i].lo;
         for (size_t k = 0; k < ARRAY_LEN(longest) && lo <= ranges[i].hi; k++) {

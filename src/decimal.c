@@ -6,7 +6,7 @@ enum { MAX_MODULUS = 1000 };
 
 bool decimal_parse(struct decimal *d, const char *text, size_t len)
 {
-    uint8_t digits[4 * DECIMAL_DIGITS];
+    uint8_t digits[4 * DECIMAL_DIGITS] = {0};
     size_t n = 0, i = 0;
     long point = 0, exponent = 0; /* of digits: where the point is */
     bool fraction = false, down = false;

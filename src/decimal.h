@@ -16,7 +16,7 @@ struct decimal {
 
 /* Reads a JSON number; false: more than DECIMAL_DIGITS digits on one side of the point. */
 bool decimal_parse(struct decimal *d, const char *text, size_t len);
-int decimal_compare(const struct decimal *a, const struct decimal *b); /* -1, 0, 1 */
+int decimal_compare(const struct decimal *a, const struct decimal *b);                    /* -1, 0, 1 */
 bool decimal_is_multiple(const struct decimal *d, const struct decimal *of, bool *known); /* known: false if out of range */
 
 struct limits {

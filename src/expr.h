@@ -49,8 +49,8 @@ struct expr {
 };
 
 struct expr_rule {
-    uint32_t body;  /* 0: not defined yet */
-    uint32_t name;  /* offset in names of a NUL-terminated text, for messages; 0: none */
+    uint32_t body; /* 0: not defined yet */
+    uint32_t name; /* offset in names of a NUL-terminated text, for messages; 0: none */
 };
 
 enum {
@@ -68,7 +68,9 @@ struct exprs {
     struct range *ranges;
     size_t n_ranges, ranges_cap;
     struct buf bytes, names;
-    enum { EXPRS_OK, EXPRS_NO_MEMORY, EXPRS_TOO_LARGE } failure;
+    enum { EXPRS_OK,
+           EXPRS_NO_MEMORY,
+           EXPRS_TOO_LARGE } failure;
 };
 
 void exprs_free(struct exprs *g);

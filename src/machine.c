@@ -475,7 +475,7 @@ static uint32_t only_parent(const struct machine *m, uint32_t node)
  * after it was passed. Returns it, and in chain (newest first) those above it; NODE_BOTTOM: none. */
 static uint32_t common_node(const struct machine *m, const struct set *s, uint32_t chain[SPLIT_NODES], size_t *n_chain)
 {
-    uint32_t open[SPLIT_NODES];
+    uint32_t open[SPLIT_NODES] = {0};
     size_t n = 0;
     *n_chain = 0;
     for (uint32_t i = 0; i < s->n; i++) {

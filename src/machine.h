@@ -37,9 +37,9 @@ struct set {
     uint32_t first, n;
     uint32_t shape; /* likewise; SET_UNKNOWN: not computed yet */
     uint32_t next;
-    int32_t mask;   /* slot of its token mask, -1: none (matcher.c) */
-    bool accept;    /* the text is complete */
-    bool escapes;   /* NODE_TOP was popped */
+    int32_t mask; /* slot of its token mask, -1: none (matcher.c) */
+    bool accept;  /* the text is complete */
+    bool escapes; /* NODE_TOP was popped */
 };
 
 struct machine {
@@ -56,7 +56,7 @@ struct machine {
     uint32_t start; /* the set before any byte */
     struct closure *closure;
     uint64_t work, budget; /* elementary steps since the caller set work to 0, and how many are allowed */
-    bool failed;    /* out of memory, or over budget: results since then mean nothing */
+    bool failed;           /* out of memory, or over budget: results since then mean nothing */
 };
 
 /* a must stay. reach: the length of the longest token. NULL: out of memory. */

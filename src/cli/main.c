@@ -60,7 +60,7 @@ static const struct {
 static void command_help(FILE *out, const struct command *c)
 {
     fprintf(out, "%s\n%c%s.\n", c->usage, c->summary[0] - 'a' + 'A', c->summary + 1);
-    options_help(out, c->bit, false);
+    options_help(out, c->bit, NULL);
     const char *title = "\nExamples:\n";
     for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
         if (examples[i].command != c->bit)
@@ -153,12 +153,12 @@ int main(int argc, char **argv)
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         if (argc > 2) {
             const struct command *c = find_command(argv[2]);
-            if (!c && strcmp(argv[2], "sampling") != 0)
+            if (!c && !options_is_topic(argv[2]))
                 return unknown_command(argv[2]);
             if (c)
                 command_help(stdout, c);
             else
-                options_help(stdout, CMD_RUN, true);
+                options_help(stdout, CMD_RUN, argv[2]);
         } else {
             help(stdout);
         }

@@ -10,10 +10,10 @@
 
 enum kind { FLAG, STRING, INTEGER, FLOAT, CHOICE, LIST, BIAS, SEED, SAMPLERS, IGNORED_FLAG, IGNORED_VALUE };
 
-enum group { MODEL, SESSION, INPUT, ANSWER, SAMPLING, MORE_SAMPLING, OUTPUT, HIDDEN, GROUPS };
+enum group { MODEL, SESSION, INPUT, ANSWER, FORM, MORE_FORM, SAMPLING, MORE_SAMPLING, OUTPUT, HIDDEN, GROUPS };
 
 static const char *const group_titles[GROUPS] = {
-    "Model and machine", "Session", "Input", "Answer", "Sampling (defaults come from the model)", "More sampling", "Output", NULL,
+    "Model and machine", "Session", "Input", "Answer", "Form of the answer", "More forms", "Sampling (defaults come from the model)", "More sampling", "Output", NULL,
 };
 
 struct spec {
@@ -30,6 +30,7 @@ struct spec {
 
 #define GENERATE (CMD_RUN | CMD_CHAT | CMD_BATCH)
 #define EVALUATE (GENERATE | CMD_PERPLEXITY | CMD_LOGITS | CMD_CHECK)
+#define CONSTRAIN (CMD_RUN | CMD_BATCH)
 #define ALL (EVALUATE | CMD_BENCH | CMD_INFO | CMD_TOKENIZE | CMD_RENDER)
 #define AT(field) offsetof(struct options, field)
 
@@ -96,6 +97,14 @@ static const struct spec specs[] = {
     {"--stop -r --reverse-prompt", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
     {"--ignore-eos", NULL, "do not end at the end-of-turn token", ANSWER, FLAG, GENERATE, AT(ignore_eos), 0, 0, NULL},
     {"--no-loop-guard", NULL, "do not end endless repetition", ANSWER, FLAG, GENERATE, AT(no_loop_guard), 0, 0, NULL},
+    {"-j --json-schema", "SCHEMA", "the answer is JSON that satisfies this schema", FORM, STRING, CONSTRAIN, AT(json_schema), 0, 0, NULL},
+    {"--choice", "A,B,C", "the answer is one of these (repeat it for texts with commas)", FORM, LIST, CONSTRAIN, AT(choices), 0, 0, NULL},
+    {"-jf --json-schema-file", "FILE", "the answer is JSON that satisfies the schema in FILE", MORE_FORM, STRING, CONSTRAIN, AT(json_schema_file), 0, 0, NULL},
+    {"--schema", "FIELDS", "a schema in short: 'name, age int, bio: two sentences'", MORE_FORM, STRING, CONSTRAIN, AT(schema), 0, 0, NULL},
+    {"--json-object", NULL, "the answer is a JSON object", MORE_FORM, FLAG, CONSTRAIN, AT(json_object), 0, 0, NULL},
+    {"--regex", "REGEX", "the answer matches this regular expression", MORE_FORM, STRING, CONSTRAIN, AT(regex), 0, 0, NULL},
+    {"--grammar", "GBNF", "the answer follows this grammar", MORE_FORM, STRING, CONSTRAIN, AT(grammar), 0, 0, NULL},
+    {"--grammar-file", "FILE", "the answer follows the grammar in FILE", MORE_FORM, STRING, CONSTRAIN, AT(grammar_file), 0, 0, NULL},
     {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN | CMD_CHAT, AT(speculation), 0, 0, spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
@@ -506,14 +515,17 @@ const char *options_sampling(struct options *o, const struct sg_engine *engine, 
 
 /* ------------------------------------------------------------------- help */
 
-void options_help(FILE *out, unsigned command, bool sampling)
+bool options_is_topic(const char *name) { return strcmp(name, "sampling") == 0 || strcmp(name, "form") == 0; }
+
+void options_help(FILE *out, unsigned command, const char *topic)
 {
+    int wanted = !topic ? GROUPS : strcmp(topic, "form") == 0 ? FORM : SAMPLING;
     for (int g = 0; g < GROUPS; g++) {
-        if (!group_titles[g] || (sampling && g != SAMPLING && g != MORE_SAMPLING))
+        if (!group_titles[g] || (topic && g != wanted && g != wanted + 1))
             continue;
-        if (!sampling && g == MORE_SAMPLING) {
-            if (command & GENERATE)
-                fprintf(out, "  %-32s %s\n", "...", "`signum help sampling` lists all");
+        if (!topic && (g == MORE_SAMPLING || g == MORE_FORM)) {
+            if (command & (g == MORE_FORM ? CONSTRAIN : GENERATE))
+                fprintf(out, "  %-32s %s\n", "...", g == MORE_FORM ? "`signum help form`: schemas in short, regular expressions, grammars" : "`signum help sampling` lists all");
             continue;
         }
         bool titled = false;
@@ -521,7 +533,7 @@ void options_help(FILE *out, unsigned command, bool sampling)
             const struct spec *s = &specs[i];
             if ((int)s->group != g || !(s->commands & command))
                 continue;
-            if (!titled)
+            if (!titled && (topic || g != FORM)) /* in a command's list, the form goes on below the answer */
                 fprintf(out, "\n%s:\n", group_titles[g]);
             titled = true;
             char names[96];

@@ -53,6 +53,10 @@ struct options {
     enum sg_think think;
     int64_t think_budget;
     bool hide_think, no_loop_guard, ignore_eos, special;
+    /* the form of the answer, see constraint.h */
+    const char *json_schema, *json_schema_file, *schema, *regex, *grammar, *grammar_file;
+    bool json_object;
+    struct strings choices;
     int speculation; /* 0: off, 1: from the context's n-grams */
     /* sampling: what the flags said; see options_sampling */
     struct sg_sampling sampling;
@@ -105,8 +109,10 @@ void options_each_name(const struct options *o, void (*fn)(void *arg, const char
  * defaults came from. */
 const char *options_sampling(struct options *o, const struct sg_engine *engine, struct sg_sampling *out);
 
-/* Prints the flags of a command, grouped; of sampling only the usual ones, or only and all those. */
-void options_help(FILE *out, unsigned command, bool sampling);
+/* Prints the flags of a command, grouped, of some groups only the usual ones; with a topic
+ * ("sampling", "form") all of those and nothing else. */
+void options_help(FILE *out, unsigned command, const char *topic);
+bool options_is_topic(const char *name);
 
 /* The nearest name by edit distance among n, or NULL when none is near. */
 const char *options_nearest(const char *name, const char *const *names, size_t n);

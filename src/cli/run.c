@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "constraint.h"
 #include "json.h"
 
 struct run {
@@ -12,6 +13,8 @@ struct run {
     struct sg_engine *engine;
     struct sg_session *session;
     struct sg_reply *reply;
+    struct sg_grammar *grammar; /* NULL: the answer is free */
+    struct sg_matcher *matcher;
     struct sg_sampling sampling;
     const char *sampling_source;
     struct buf prompt, system, answer, thinking; /* answer and thinking only for --json */
@@ -207,6 +210,9 @@ static enum sg_status run(struct run *r, struct sg_error *err)
     TRY(cli_open(&r->engine, o, false, err));
     TRY(make_prompt(r, err));
     TRY(cli_context(r->engine, o, r->n_ids, &r->n_ctx, err));
+    TRY(constraint_from_options(r->engine, o, &r->grammar, err));
+    if (r->grammar)
+        TRY(sg_matcher_open(&r->matcher, r->grammar, err));
     r->sampling_source = options_sampling(o, r->engine, &r->sampling);
     struct sg_reply_options reply = {
         .sampling = r->sampling,
@@ -217,6 +223,7 @@ static enum sg_status run(struct run *r, struct sg_error *err)
         .ignore_eos = o->ignore_eos,
         .loop_guard = !o->no_loop_guard,
         .special = o->special,
+        .constraint = r->matcher ? sg_matcher_constraint(r->matcher) : NULL,
     };
     TRY(sg_reply_open(&r->reply, r->engine, &reply, r->ids, r->n_ids, err));
     enum sg_status status = generate(r, err);
@@ -230,6 +237,11 @@ static enum sg_status run(struct run *r, struct sg_error *err)
         return SG_FAIL;
     if (status == SG_OK && o->verbose)
         print_timings(r);
+    if (status == SG_OK && r->matcher) {
+        struct sg_reply_counts c;
+        sg_reply_counts(r->reply, &c);
+        return constraint_verdict(r->matcher, &c, err);
+    }
     return status;
 }
 
@@ -249,6 +261,8 @@ int cmd_run(struct options *o)
     if (status != SG_OK)
         cli_fail(&err);
     sg_reply_close(r.reply);
+    sg_matcher_close(r.matcher);
+    sg_grammar_close(r.grammar);
     sg_session_close(r.session);
     sg_close(r.engine);
     free(r.ids);

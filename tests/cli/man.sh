@@ -13,8 +13,10 @@ while read -r command; do
     # Of "  -t, --threads N    threads; ..." the names.
     sed -n 's/^  \(-[^ ]*\(, -[^ ]*\)*\).*/\1/p' "$TMP/out" | tr -d ',' | tr ' ' '\n' >>"$TMP/flags"
 done <"$TMP/commands"
-expect 0 "$SIGNUM" help sampling
-sed -n 's/^  \(-[^ ]*\(, -[^ ]*\)*\).*/\1/p' "$TMP/out" | tr -d ',' | tr ' ' '\n' >>"$TMP/flags"
+for topic in sampling form; do
+    expect 0 "$SIGNUM" help $topic
+    sed -n 's/^  \(-[^ ]*\(, -[^ ]*\)*\).*/\1/p' "$TMP/out" | tr -d ',' | tr ' ' '\n' >>"$TMP/flags"
+done
 [ "$(wc -l <"$TMP/flags")" -ge 30 ] || fail "no flags found in the help"
 sort -u "$TMP/flags" | while read -r flag; do
     grep -qE -- "(^|[ \"(])$flag([ \",;]|\$)" "$TMP/plain" || echo "$flag"
