@@ -35,7 +35,7 @@ static void tile_load(int t, const void *from, size_t stride)
         memcpy(tiles[t].line[i], (const uint8_t *)from + i * stride, 64);
 }
 
-static void tile_store(int t, void *to, size_t stride)
+__attribute__((noinline)) static void tile_store(int t, void *to, size_t stride)
 {
     for (size_t i = 0; i < 16; i++)
         memcpy((uint8_t *)to + i * stride, tiles[t].line[i], 64);

@@ -9,7 +9,7 @@ disassemble() { "${prefix}objdump" -d --no-show-raw-insn "$1"; }
 command -v "${prefix}objdump" >/dev/null || skip "${prefix}objdump is needed"
 case $(basename "$BUILD") in
 x86_64-*)
-    levels="avx2 avxvnni avx512 avx512vnni amx"
+    levels="avx2 avxvnni avx512 avx512popcnt avx512vnni amx"
     # Every AVX mnemonic begins with v; verr and verw are old.
     wide='[[:space:]](v[a-z0-9]+|[tv]?ld?tilecfg|tdp[a-z]+)[[:space:]]|%[yz]mm|%tmm'
     old='[[:space:]](verr|verw)[[:space:]]'
