@@ -3,7 +3,7 @@
     evaluate.py make OUT.jsonl                              writes the question set
     evaluate.py answer CHECKPOINT EVAL.jsonl ANSWERS.jsonl [questions per ability]
     evaluate.py ask CHECKPOINT "question" ...               one greedy answer each
-    evaluate.py stories CHECKPOINT N                        N sampled stories
+    evaluate.py stories CHECKPOINT N [temperature]          N sampled stories, with the faults that score.py sees
 
 Split "combination": wordings of the training grammar around a pair, list or entity that training never put there (see
 corpus.turn). Split "wording": wordings with an alternative that training never uses.
@@ -19,6 +19,7 @@ import checkpoint
 import corpus
 import stories
 from net import Net, ints
+from score import fault
 
 SEED = 20261122
 PER_SPLIT = {"combination": 30, "wording": 20}
@@ -117,13 +118,14 @@ def main():
     elif command == "stories":
         rng, draw = random.Random(SEED), np.random.default_rng(SEED)
 
-        def sample(row, temperature=0.7):
-            p = np.exp((row - row.max()) / temperature)
+        def sample(row, temperature=float(rest[2]) if len(rest) > 2 else 0.7, min_p=0.1):
+            p = np.exp(row - row.max())
+            p = np.where(p < min_p, 0, p) ** (1 / temperature)      # min_p before temperature, as signum does by default
             return draw.choice(len(p), p=p / p.sum())
         asks = [corpus.turn(rng, "story", False, "combination") for _ in range(int(rest[1]))]
         for (question, _, expect), answer in zip(asks, generate(net, tokenizer, [prompt([{"role": "user", "content": q[0]}]) for q in asks],
                                                                choose=sample)):
-            print(json.dumps({"question": question, "expect": expect, "answer": answer}, ensure_ascii=False))
+            print(json.dumps({"question": question, "fault": fault(expect, answer), "answer": answer}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

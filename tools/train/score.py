@@ -8,7 +8,7 @@ import re
 import sys
 
 STARTS = set("""Once One Day Long The There On Soon He She It At In Every Today That So Then And From They I Yes Thank Do Try You My
-Come Come We His Her Its This Morning""".split())
+Come We His Her Its This Morning""".split())
 
 
 def story_fault(answer):
@@ -16,6 +16,8 @@ def story_fault(answer):
     introduced = set()
     for m in re.finditer(r"(?:(named|called) )?\b([A-Z][a-z]+)\b", answer):
         if m.group(1):
+            if m.group(2) in introduced:
+                return "two of them named " + m.group(2)
             introduced.add(m.group(2))
         elif m.group(2) not in STARTS and m.group(2) not in introduced:
             return "unknown name " + m.group(2)
