@@ -20,7 +20,7 @@
 enum {
     TILES_PER_SPAN = ATTN_SPAN / ATTN_TILE,
     QUERIES = 32,        /* queries that share each loaded K and V value */
-    SPANS_IN_PARALLEL = 128, /* of all rows together; beyond that tasks take whole rows */
+    SPANS_IN_PARALLEL = 512, /* of all rows together; beyond that tasks take whole rows */
 };
 
 static size_t group_size(const struct model *m) { return m->n_heads / m->n_kv_heads; }
@@ -73,6 +73,8 @@ struct job {
     const float *q;
     float *out;
     float scale;
+    size_t n_spans;         /* of the longest row */
+    const uint16_t *blocks; /* (blocks + 1) for span_task: where blocks of rows of one sequence begin */
 };
 
 /* Scores of n queries from j0 on with one K tile. */
@@ -216,10 +218,10 @@ static void block_task(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static float *partial(const struct job *job, size_t row, size_t n_spans, size_t span, size_t head)
+static float *partial(const struct job *job, size_t row, size_t span, size_t head)
 {
     const struct model *m = job->f->model;
-    return job->f->partial + ((row * n_spans + span) * m->n_heads + head) * partial_floats(m);
+    return job->f->partial + ((row * job->n_spans + span) * m->n_heads + head) * partial_floats(m);
 }
 
 static size_t max_spans(const struct row *rows, size_t n)
@@ -230,22 +232,23 @@ static size_t max_spans(const struct row *rows, size_t n)
     return spans;
 }
 
-/* Few rows: task = row x span x kv head, into partials. */
+/* Few rows: task = rows of one sequence x span x kv head, into partials. */
 static void span_task(void *arg, size_t begin, size_t end, int worker)
 {
     const struct job *job = arg;
     const struct model *m = job->f->model;
-    size_t group = group_size(m), n_spans = max_spans(job->rows, job->n_rows);
+    size_t group = group_size(m), n_spans = job->n_spans;
     struct scratch s;
     carve(&s, m, job->f->worker + (size_t)worker * job->f->worker_floats);
     for (size_t task = begin; task < end; task++) {
-        size_t head = task % m->n_kv_heads, span = task / m->n_kv_heads % n_spans, row = task / m->n_kv_heads / n_spans;
-        if (span > job->rows[row].pos / ATTN_SPAN)
+        size_t head = task % m->n_kv_heads, span = task / m->n_kv_heads % n_spans, block = task / m->n_kv_heads / n_spans;
+        size_t row = job->blocks[block], n = job->blocks[block + 1] - row;
+        if (span > job->rows[row + n - 1].pos / ATTN_SPAN)
             continue;
-        gather_queries(job, &s, row, 1, head);
-        run_span(job, &s, job->rows + row, 1, head, span);
-        for (size_t j = 0; j < group; j++) {
-            float *p = partial(job, row, n_spans, span, head * group + j);
+        gather_queries(job, &s, row, n, head);
+        run_span(job, &s, job->rows + row, n, head, span);
+        for (size_t j = 0; j < n * group; j++) {
+            float *p = partial(job, row + j / group, span, head * group + j % group);
             p[0] = s.max[j];
             p[1] = s.sum[j];
             memcpy(p + 16, s.o + j * m->head_dim, m->head_dim * sizeof *p);
@@ -258,12 +261,11 @@ static void merge_task(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     const struct job *job = arg;
     const struct model *m = job->f->model;
-    size_t n_spans = max_spans(job->rows, job->n_rows);
     for (size_t task = begin; task < end; task++) {
         size_t head = task % m->n_heads, row = task / m->n_heads;
-        float *total = partial(job, row, n_spans, 0, head);
+        float *total = partial(job, row, 0, head);
         for (size_t span = 1; span <= job->rows[row].pos / ATTN_SPAN; span++) {
-            const float *p = partial(job, row, n_spans, span, head);
+            const float *p = partial(job, row, span, head);
             merge(job->f->mm.kernels, total + 16, &total[0], &total[1], p + 16, p[0], p[1], m->head_dim);
         }
         finish(job->out + (row * m->n_heads + head) * m->head_dim, total + 16, total[1], m->head_dim);
@@ -274,12 +276,19 @@ void attention_run(struct forward *f, const struct row *rows, size_t n, size_t l
 {
     const struct model *m = f->model;
     struct job job = {.f = f, .rows = rows, .n_rows = n, .layer = layer, .q = q, .out = out, .scale = 1.0f / sqrtf((float)m->head_dim)};
-    size_t n_spans = max_spans(rows, n), threads = (size_t)pool_threads(f->mm.pool);
-    size_t blocks = DIV_UP(n, rows_per_block(m));
-    if (n_spans > 1 && n * n_spans <= SPANS_IN_PARALLEL && n < 4 * threads) {
-        pool_run(f->mm.pool, n * n_spans * m->n_kv_heads, 1, span_task, &job);
+    size_t threads = (size_t)pool_threads(f->mm.pool), row_blocks = DIV_UP(n, rows_per_block(m));
+    job.n_spans = max_spans(rows, n);
+    if (job.n_spans > 1 && n * job.n_spans <= SPANS_IN_PARALLEL && row_blocks * m->n_kv_heads < 16 * threads) {
+        uint16_t blocks[SPANS_IN_PARALLEL + 1];
+        size_t n_blocks = 0;
+        for (size_t i = 0; i < n; i++)
+            if (i == 0 || rows[i].sequence != rows[i - 1].sequence || i - blocks[n_blocks - 1] == rows_per_block(m))
+                blocks[n_blocks++] = (uint16_t)i;
+        blocks[n_blocks] = (uint16_t)n;
+        job.blocks = blocks;
+        pool_run(f->mm.pool, n_blocks * job.n_spans * m->n_kv_heads, 1, span_task, &job);
         pool_run(f->mm.pool, n * m->n_heads, DIV_UP(n * m->n_heads, 2 * threads), merge_task, &job);
     } else {
-        pool_run(f->mm.pool, blocks * m->n_kv_heads, 1, block_task, &job);
+        pool_run(f->mm.pool, row_blocks * m->n_kv_heads, 1, block_task, &job);
     }
 }
