@@ -14,32 +14,49 @@
 
 #if defined(__GLIBC__) && !defined(SANITIZED)
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
 
-#include "signum.h"
+#include "engine.h"
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+void __libc_free(void *);
 
-static atomic_size_t allocations;
+static atomic_size_t allocations, live;
+static atomic_size_t failing; /* this allocation fails; 0: none */
 
-void *malloc(size_t n)
+static bool may_have(void) { return atomic_fetch_add(&allocations, 1) + 1 != atomic_load(&failing); }
+
+static void *counted(void *p)
 {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_malloc(n);
+    if (p)
+        atomic_fetch_add(&live, 1);
+    return p;
 }
 
-void *calloc(size_t n, size_t size)
-{
-    atomic_fetch_add(&allocations, 1);
-    return __libc_calloc(n, size);
-}
+void *malloc(size_t n) { return may_have() ? counted(__libc_malloc(n)) : NULL; }
+
+void *calloc(size_t n, size_t size) { return may_have() ? counted(__libc_calloc(n, size)) : NULL; }
+
+void *aligned_alloc(size_t alignment, size_t n) { return may_have() ? counted(__libc_memalign(alignment, n)) : NULL; }
 
 void *realloc(void *p, size_t n)
 {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_realloc(p, n);
+    if (!may_have())
+        return NULL;
+    return p ? __libc_realloc(p, n) : counted(__libc_malloc(n));
+}
+
+void free(void *p)
+{
+    if (p)
+        atomic_fetch_sub(&live, 1);
+    __libc_free(p);
 }
 
 TEST(no_allocation_in_the_token_loop)
@@ -79,6 +96,117 @@ TEST(no_allocation_in_the_token_loop)
     CHECKF(during <= 1, "%zu allocations in %zu tokens", during, tokens);
     CHECK(tokens >= 50);
     sg_reply_close(reply);
+    sg_session_close(s);
+    sg_close(e);
+}
+
+static bool ignore_step(void *arg, const struct sg_step *step)
+{
+    (void)arg;
+    (void)step;
+    return true;
+}
+
+/* Opens a model, tokenizes, renders and writes some tokens. */
+static enum sg_status use_everything(const char *path, struct sg_error *err)
+{
+    struct sg_engine *e = NULL;
+    struct sg_session *s = NULL, *fork = NULL;
+    struct sg_reply *reply = NULL;
+    struct sg_draft *draft = NULL;
+    int32_t *ids = NULL;
+    char *text = NULL;
+    size_t n = 0, len;
+    const struct sg_str stop[] = {{"no such text", 12}}, tool = {"{\"type\":\"function\"}", 19};
+    const struct sg_message message = {.role = {"user", 4}, .content = {"Hello", 5}};
+    const struct sg_conversation c = {.messages = &message, .n_messages = 1, .tools = &tool, .n_tools = 1, .add_generation_prompt = true};
+    struct sg_reply_options r = {.n_predict = 5, .think_budget = 2, .ignore_eos = true, .loop_guard = true, .stop = stop, .n_stop = 1};
+    enum sg_status status = sg_open(&e, &(struct sg_options){.model_path = path, .n_threads = 1}, err);
+    if (status == SG_OK)
+        status = sg_render(e, &c, &text, &len, &ids, &n, err);
+    if (status == SG_OK) {
+        free(ids);
+        status = sg_tokenize(e, text, len, SG_PARSE_SPECIAL, &ids, &n, err);
+    }
+    free(text);
+    text = NULL;
+    if (status == SG_OK)
+        status = sg_detokenize(e, ids, n, true, &text, &len, err);
+    if (status == SG_OK)
+        status = sg_session_open(&s, e, 100, err);
+    if (status == SG_OK) {
+        sg_sampling_defaults(e, &r.sampling);
+        r.sampling.repeat_penalty = 1.1f;
+        r.sampling.dry_multiplier = 0.5f;
+        status = sg_reply_open(&reply, e, &r, ids, n, err);
+    }
+    if (status == SG_OK)
+        status = sg_draft_open(&draft, e, 100, err);
+    if (status == SG_OK) {
+        status = sg_eval(e, &(struct sg_feed){.session = s, .ids = ids, .n = MIN(n, (size_t)90), .n_logits = 1}, 1, err);
+        CHECK(sg_length(s) == (status == SG_OK ? MIN(n, (size_t)90) : 0));
+    }
+    if (status == SG_OK)
+        status = sg_fork(&fork, s, 3, 50, err);
+    if (status == SG_OK)
+        status = sg_eval(e, &(struct sg_feed){.session = fork, .ids = ids, .n = 1, .n_logits = 1}, 1, err);
+    if (status == SG_OK)
+        status = sg_generate(s, reply, draft, ignore_step, NULL, NULL, err);
+    sg_draft_close(draft);
+    sg_reply_close(reply);
+    sg_session_close(s);
+    sg_session_close(fork);
+    free(ids);
+    free(text);
+    sg_close(e);
+    return status;
+}
+
+/* Then the call says so, and nothing leaks. */
+TEST(every_allocation_may_fail)
+{
+    char path[512];
+    struct sg_error err;
+    snprintf(path, sizeof path, "%s", test_path("models/mini-q1.gguf"));
+    CHECK(use_everything(path, &err) == SG_OK); /* what is made only once exists now */
+    for (size_t n = 1; n < 10000; n++) {
+        size_t before = atomic_load(&live);
+        err = (struct sg_error){.status = SG_OK};
+        atomic_store(&failing, atomic_load(&allocations) + n);
+        enum sg_status status = use_everything(path, &err);
+        bool reached = atomic_load(&allocations) >= atomic_load(&failing);
+        atomic_store(&failing, 0);
+        CHECKF(atomic_load(&live) == before, "allocation %zu: %zd blocks leak", n, (ssize_t)(atomic_load(&live) - before));
+        if (!reached) {
+            CHECK(status == SG_OK && n > 30);
+            break;
+        }
+        /* Some are for files of the system that tell about memory and CPUs: without them it goes on. */
+        CHECKF(status == SG_OK || (status == SG_NO_MEMORY && err.status == status && strstr(err.message, "memory")), "allocation %zu: status %d, %s", n, (int)status, err.message);
+    }
+}
+
+/* What is said about memory before it is spent is what is spent. */
+TEST(memory_is_exact)
+{
+    struct sg_engine *e;
+    struct sg_session *s;
+    struct sg_memory m;
+    char path[512];
+    snprintf(path, sizeof path, "%s", test_path("models/q1-tied.gguf"));
+    if (!CHECK(sg_open(&e, &(struct sg_options){.model_path = path, .n_threads = 2}, NULL) == SG_OK))
+        return;
+    size_t n_ctx = 1000 + test_below(1000);
+    sg_memory(e, n_ctx, &m);
+    CHECK(m.engine_private >= e->scratch.size && e->scratch.used == e->scratch.size);
+    size_t before = atomic_load(&allocations);
+    CHECK(sg_session_open(&s, e, n_ctx, NULL) == SG_OK);
+    CHECK(atomic_load(&allocations) == before + 1); /* the struct; the rest is one mapping */
+    CHECKF(m.session == sizeof *s + s->arena.size && s->arena.used == s->arena.size, "%zu said, %zu taken", m.session, sizeof *s + s->arena.size);
+    int32_t *ids = calloc(n_ctx, sizeof *ids);
+    CHECK(sg_eval(e, &(struct sg_feed){.session = s, .ids = ids, .n = n_ctx}, 1, NULL) == SG_OK);
+    CHECKF(m.kv_full == s->n_blocks * e->kv.block_bytes, "%zu said, %zu taken", m.kv_full, s->n_blocks * e->kv.block_bytes);
+    free(ids);
     sg_session_close(s);
     sg_close(e);
 }
