@@ -7,21 +7,42 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cells.h"
 #include "chat.h"
 #include "terminal.h"
 
 /* ------------------------------------------------------------------- talking */
 
-static void say(const struct chat *chat, const char *format, va_list args)
+/* Text as it may be shown: escaped and, if wanted, wrapped on a terminal. */
+static void put_shown(const struct chat *chat, struct buf *out, const char *text, size_t len, bool wrap)
+{
+    size_t height;
+    struct display d = {.tty = chat->tty, .wrap = wrap && !chat->o->no_wrap};
+    terminal_size(&d.width, &height);
+    display_answer(&d, text, len);
+    display_end(&d);
+    buf_append(out, d.out.data, d.out.len);
+    display_free(&d);
+}
+
+/* A sentence on the screen, or on stderr. */
+static void say(const struct chat *chat, bool complaint, const char *format, va_list args)
 {
     char sentence[2048];
-    vsnprintf(sentence, sizeof sentence, format, args);
+    int n = vsnprintf(sentence, sizeof sentence, format, args);
+    if (!chat->interactive) {
+        (complaint ? cli_error : cli_note)("%s", sentence);
+        return;
+    }
+    if (n < 0 || (chat->o->quiet && !complaint))
+        return;
     struct buf out = {0};
     if (chat->display.colour)
         buf_puts(&out, "\x1B[2m");
-    cells_put_escaped(&out, sentence, strlen(sentence));
-    buf_puts(&out, chat->display.colour ? "\x1B[0m\n" : "\n");
+    put_shown(chat, &out, sentence, strlen(sentence), true);
+    if (chat->display.colour) {
+        out.len -= out.len > 0; /* the newline comes after the colour */
+        buf_puts(&out, "\x1B[0m\n");
+    }
     terminal_write(STDOUT_FILENO, out.data, out.len);
     buf_free(&out);
 }
@@ -30,14 +51,7 @@ void chat_say(const struct chat *chat, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    if (chat->interactive) {
-        if (!chat->o->quiet)
-            say(chat, format, args);
-    } else {
-        char sentence[2048];
-        vsnprintf(sentence, sizeof sentence, format, args);
-        cli_note("%s", sentence);
-    }
+    say(chat, false, format, args);
     va_end(args);
 }
 
@@ -45,31 +59,16 @@ void chat_complain(struct chat *chat, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    if (chat->interactive) {
-        say(chat, format, args);
-    } else {
-        char sentence[2048];
-        vsnprintf(sentence, sizeof sentence, format, args);
-        cli_error("%s", sentence);
-        chat->status = SG_FAIL;
-    }
+    say(chat, true, format, args);
     va_end(args);
+    if (!chat->interactive)
+        chat->status = SG_FAIL;
 }
 
-void chat_print(struct chat *chat, const struct buf *text)
+void chat_print(struct chat *chat, const struct buf *text, bool wrap)
 {
     struct buf out = {0};
-    for (size_t i = 0; chat->tty && i < text->len;) {
-        size_t line = 0;
-        while (i + line < text->len && text->data[i + line] != '\n' && text->data[i + line] != '\t')
-            line++;
-        cells_put_escaped(&out, text->data + i, line);
-        i += line;
-        if (i < text->len)
-            buf_putc(&out, text->data[i++]);
-    }
-    if (!chat->tty)
-        buf_append(&out, text->data, text->len);
+    put_shown(chat, &out, text->data ? text->data : "", text->len, wrap);
     if (!terminal_write(STDOUT_FILENO, out.data, out.len)) {
         chat->leave = true;
         chat->status = SG_FAIL;
@@ -129,8 +128,7 @@ static void show_end(struct chat *chat)
         if (m->from_user) {
             buf_puts(&out, "> ");
             buf_append(&out, m->content.data, m->content.len);
-            buf_putc(&out, '\n');
-            chat_print(chat, &out);
+            chat_print(chat, &out, true);
         } else {
             size_t height;
             terminal_size(&chat->display.width, &height);

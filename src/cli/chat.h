@@ -46,8 +46,9 @@ struct chat {
 void chat_say(const struct chat *chat, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The same for what went wrong; without a terminal the exit code will tell. */
 void chat_complain(struct chat *chat, const char *format, ...) PRINTF_LIKE(2, 3);
-/* Output of a command on stdout; what is dangerous on a terminal is escaped there. */
-void chat_print(struct chat *chat, const struct buf *text);
+/* Output of a command on stdout, which ends with a newline; what is dangerous on a terminal is
+ * escaped there. wrap: at words, for what nobody will copy. */
+void chat_print(struct chat *chat, const struct buf *text, bool wrap);
 
 /* Adds a question and answers it. What does not fit the context is refused and offered for
  * correction. */

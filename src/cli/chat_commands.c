@@ -136,7 +136,7 @@ static void do_edit(struct chat *chat, const char *argument)
         buf_puts(&text, "");
         struct buf shown = {0};
         buf_printf(&shown, "> %s\n", text.data);
-        chat_print(chat, &shown);
+        chat_print(chat, &shown, false);
         buf_free(&shown);
         chat_ask(chat, text.data, text.len);
     }
@@ -277,7 +277,7 @@ static void do_system(struct chat *chat, const char *argument)
         if (talk->has_system)
             buf_append(&out, talk->system.data, talk->system.len);
         buf_puts(&out, talk->has_system ? "\n" : "there is no system prompt\n");
-        chat_print(chat, &out);
+        chat_print(chat, &out, false);
         buf_free(&out);
         return;
     }
@@ -359,7 +359,7 @@ static void do_show(struct chat *chat, const char *argument)
         i += line;
     }
     if (out.len)
-        chat_print(chat, &out);
+        chat_print(chat, &out, true);
     else
         chat_complain(chat, "there is no setting \"%s\"", bare);
     buf_free(&all);
@@ -481,7 +481,7 @@ static void do_list(struct chat *chat, const char *argument)
         buf_free(&age);
     }
     if (out.len)
-        chat_print(chat, &out);
+        chat_print(chat, &out, true);
     buf_free(&out);
     sessions_free(list, n);
 }
@@ -556,7 +556,7 @@ static void do_export(struct chat *chat, const char *argument)
     else
         put_jsonl(&chat->talk, &out);
     if (!*file) {
-        chat_print(chat, &out);
+        chat_print(chat, &out, false);
     } else {
         char shown[ESCAPED_MAX];
         put_expanded(&path, file);
@@ -579,20 +579,9 @@ static void do_export(struct chat *chat, const char *argument)
 
 static void put_speed(struct buf *out, const char *what, size_t n, int64_t us)
 {
-    buf_printf(out, "%s %zu tokens", what, n);
+    buf_printf(out, "%-12s%zu tokens", what, n);
     if (n && us > 0)
-        buf_printf(out, " (%.1f tok/s)", 1e6 * (double)n / (double)us);
-}
-
-static void put_counts(struct buf *out, const char *what, const struct chat_counts *c)
-{
-    buf_printf(out, "%-12s", what);
-    put_speed(out, "read", c->prompt, c->prompt_us);
-    buf_printf(out, ", %zu reused; ", c->reused);
-    put_speed(out, "wrote", c->thinking + c->answer, c->answer_us);
-    if (c->thinking)
-        buf_printf(out, ", %zu of them thinking", c->thinking);
-    buf_putc(out, '\n');
+        buf_printf(out, " at %.1f tok/s", 1e6 * (double)n / (double)us);
 }
 
 static void put_context(struct chat *chat, struct buf *out)
@@ -612,15 +601,20 @@ static void do_stats(struct chat *chat, const char *argument)
     struct buf out = {0};
     struct sg_memory memory;
     struct rusage usage;
-    put_counts(&out, "last answer", &chat->last);
-    put_counts(&out, "all", &chat->total);
+    const struct chat_counts *last = &chat->last, *all = &chat->total;
+    put_speed(&out, "prompt", last->prompt, last->prompt_us);
+    buf_printf(&out, ", %zu reused\n", last->reused);
+    put_speed(&out, "answer", last->thinking + last->answer, last->answer_us);
+    if (last->thinking)
+        buf_printf(&out, ", %zu of them thinking", last->thinking);
+    buf_printf(&out, "\nin all      %zu read, %zu reused, %zu written\n", all->prompt, all->reused, all->thinking + all->answer);
     put_context(chat, &out);
     sg_memory(chat->engine, chat->n_ctx, &memory);
-    buf_printf(&out, "memory      %.1f MB model file, %.1f MB working", (double)memory.mapped / 1e6, (double)(memory.engine_private + memory.session) / 1e6);
+    buf_printf(&out, "memory      %.1f MB model, %.1f MB working", (double)memory.mapped / 1e6, (double)(memory.engine_private + memory.session) / 1e6);
     if (getrusage(RUSAGE_SELF, &usage) == 0)
-        buf_printf(&out, "; process %.1f MB at most", (double)usage.ru_maxrss / 1e3);
+        buf_printf(&out, ", process %.1f MB", (double)usage.ru_maxrss / 1e3);
     buf_putc(&out, '\n');
-    chat_print(chat, &out);
+    chat_print(chat, &out, true);
     buf_free(&out);
 }
 
@@ -629,7 +623,7 @@ static void do_ctx(struct chat *chat, const char *argument)
     (void)argument;
     struct buf out = {0};
     put_context(chat, &out);
-    chat_print(chat, &out);
+    chat_print(chat, &out, true);
     buf_free(&out);
 }
 
@@ -658,7 +652,7 @@ static void do_raw(struct chat *chat, const char *argument)
         free(text);
     }
     buf_putc(&out, '\n');
-    chat_print(chat, &out);
+    chat_print(chat, &out, true);
     buf_free(&out);
     free(ids);
 }
@@ -763,7 +757,7 @@ static void do_help(struct chat *chat, const char *argument)
         }
         buf_puts(&out, "Alt-Enter, ^J, a trailing \\ or \"\"\" begin a new line; ^R searches; ^G edits.\n");
     }
-    chat_print(chat, &out);
+    chat_print(chat, &out, true);
     buf_free(&out);
 }
 
