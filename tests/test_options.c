@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "cli/options.h"
+#include "cli/cli.h"
 
 static enum sg_status parse(struct options *o, unsigned command, const char *const *words, struct sg_error *err)
 {
@@ -40,7 +40,9 @@ TEST(options_values)
     CHECK(PARSE(&o, CMD_RUN, &err, "-l", "5-inf", "-l", "6+1.5", "-l", "7-2") == SG_OK && o.n_biases == 3);
     CHECK(o.biases[0].bias < -1e30f && o.biases[1].bias == 1.5f && o.biases[2].id == 7 && o.biases[2].bias == -2);
     CHECK(PARSE(&o, CMD_BENCH, &err, "-p", "512", "-n", "1,2") == SG_OK && strcmp(o.bench_prompts, "512") == 0);
+    cli_set_quiet(true); /* a note for each */
     CHECK(PARSE(&o, CMD_RUN, &err, "-ngl", "99", "-fa", "on", "--jinja", "-tb", "4", "hi") == SG_OK && o.n_words == 1);
+    cli_set_quiet(false);
 }
 
 TEST(options_refused)
