@@ -136,6 +136,8 @@ TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, si
         _mm512_storeu_ps(s + a / n_b * ATTN_TILE + (block + a % n_b) * ATTN_LANES, _mm512_mul_ps(acc[a], _mm512_set1_ps(scale)));
 }
 
+/* One block after the other: with few queries K comes from memory, and several streams, each
+ * as long as a page, would keep the CPU from guessing what is read next. */
 TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
     enum { BLOCKS = ATTN_TILE / ATTN_LANES };
@@ -144,12 +146,14 @@ TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t
         for (size_t block = 0; block < BLOCKS; block++)
             score_tile(s + j * ATTN_TILE, q + j * dim, 8, k, block, 1, dim, scale, half);
     for (; j + 4 <= n_q; j += 4)
-        for (size_t block = 0; block < BLOCKS; block += 2)
-            score_tile(s + j * ATTN_TILE, q + j * dim, 4, k, block, 2, dim, scale, half);
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 4, k, block, 1, dim, scale, half);
     for (; j + 2 <= n_q; j += 2)
-        score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, 0, 4, dim, scale, half);
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, block, 1, dim, scale, half);
     for (; j < n_q; j++)
-        score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, 0, 4, dim, scale, half);
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, block, 1, dim, scale, half);
 }
 
 static void attn_scores_f16(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale)
@@ -195,7 +199,7 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
  * last 16 of them under a mask. */
 TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t n_v, size_t dim, __mmask16 mask, bool half)
 {
-    __m512 acc[8];
+    __m512 acc[16];
     UNROLL
     for (size_t a = 0; a < n_q * n_v; a++)
         acc[a] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, o + a / n_v * dim + i + a % n_v * LANES), _mm512_set1_ps(factor[a / n_v]));
@@ -222,7 +226,7 @@ TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_
 /* All dimensions of n_q queries. */
 TEMPLATE void value_rows(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t dim, bool half)
 {
-    size_t n_v = 8 / n_q, i = 0;
+    size_t n_v = n_q == 8 ? 1 : MIN(16 / n_q, (size_t)8), i = 0; /* few queries: whole rows, as memory likes */
     for (; i + n_v * LANES <= dim; i += n_v * LANES)
         value_tile(o, prob, factor, n_q, begin, end, v, i, n_v, dim, 0xffff, half);
     for (; i < dim; i += LANES)
