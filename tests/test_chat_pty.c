@@ -18,6 +18,7 @@
 #include "cli/cells.h"
 #include "cli/transcript.h"
 #include "pty.h"
+#include "signum.h"
 
 static const char *model(void)
 {
@@ -927,6 +928,55 @@ TEST(chat_killed)
         }
         conversation_free(&c);
     }
+}
+
+/* A model that always wants to think: what it thinks is dimmed, counted or hidden, closed when the
+ * budget is spent, kept in the transcript, and never on a pipe. */
+TEST(chat_thinks)
+{
+    if (!pty_available())
+        return;
+    struct sg_engine *e = NULL;
+    struct sg_options o = {.model_path = model(), .weights_unneeded = true};
+    char bias[32], options[128], home[512];
+    if (!CHECK(sg_open(&e, &o, NULL) == SG_OK))
+        return;
+    snprintf(bias, sizeof bias, "%d+1000", sg_special_id(e, "<think>"));
+    sg_close(e);
+    snprintf(home, sizeof home, "%s", new_home());
+    struct pty p;
+    start(&p, WIDTH, home, WITH("-l", bias, "--think-budget", "5", "-n", "2", "--no-loop-guard"));
+    enter(&p, "think of something");
+    EXPECT(&p, "/continue goes on");
+    PROMPT(&p);
+    bool dim = false, bright = false;
+    for (size_t i = 0; i < p.vt.n_lines; i++) {
+        char *line = vt_line_text(&p.vt, i);
+        if (strncmp(line, "<think>", 7) == 0) {
+            dim |= p.vt.lines[i].cells[0].dim;
+            bright |= !p.vt.lines[i].cells[0].dim;
+        }
+        free(line);
+    }
+    CHECK(dim && bright);
+    enter(&p, "/think count");
+    enter(&p, "again");
+    EXPECT(&p, "(thought: ");
+    PROMPT(&p);
+    enter(&p, "/think hide");
+    EXPECT(&p, "thinking is hidden");
+    enter(&p, "and again");
+    PROMPT(&p);
+    enter(&p, "/think on");
+    EXPECT(&p, "think is on");
+    leave(&p);
+    struct conversation c = talk_of(home);
+    CHECK(c.n == 6 && c.messages[1].has_reasoning && strncmp(c.messages[1].reasoning.data, "<think>", 7) == 0);
+    conversation_free(&c);
+    snprintf(options, sizeof options, "--no-save -l %s --think-budget 30 -n 1 --no-loop-guard", bias);
+    char *out = piped(new_home(), options, "think", NULL);
+    CHECKF(strcmp(out, "<think>\n") == 0, "\"%s\"", out);
+    free(out);
 }
 
 /* ------------------------------------------------------------- another terminal */

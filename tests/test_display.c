@@ -169,6 +169,8 @@ TEST(display_thinking)
     check_thinking((struct display){.codes = true, .colour = true, .thinking = DISPLAY_THINKING_COUNT},
                    "\r\x1B[2mthinking: 2 tokens\x1B[0m\r\x1B[2mthinking: 4 tokens\x1B[0m\r\x1B[K\x1B[2m(thought: 4 tokens)\x1B[0m\nForty two.\n");
     check_thinking((struct display){.thinking = DISPLAY_THINKING_COUNT}, "(thought: 4 tokens)\nForty two.\n");
+    check_thinking((struct display){.codes = true, .thinking = DISPLAY_THINKING_HIDE},
+                   "\rthinking: 2 tokens\rthinking: 4 tokens\r\x1B[KForty two.\n");
     /* Stopped while thinking: the colour ends. */
     struct display d = {.tty = true, .codes = true, .colour = true, .width = 30, .wrap = true};
     display_think(&d, "Hm", 2, 1);

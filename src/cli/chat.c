@@ -193,7 +193,7 @@ static void open_folders(struct chat *chat, struct buf *history)
         return;
     if (state_folder(&chat->sessions, "sessions", &err) != SG_OK || state_folder(&chat->caches, "kv", &err) != SG_OK ||
         state_folder(history, NULL, &err) != SG_OK) {
-        chat_complain(chat, "nothing will be saved: %s", err.message);
+        chat_say(chat, "nothing will be saved: %s", err.message);
         buf_free(&chat->sessions);
         buf_free(&chat->caches);
         buf_free(history);

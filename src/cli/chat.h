@@ -55,12 +55,11 @@ void chat_print(struct chat *chat, const struct buf *text, bool wrap);
 void chat_ask(struct chat *chat, const char *text, size_t len);
 /* Answers the last question, or goes on with its answer. */
 void chat_answer(struct chat *chat, bool continues);
-/* Reads in the background what is certain to come before the next answer. */
+/* Reads in the background what is certain to come before the next answer. To be called when
+ * the conversation, or how it is rendered, has changed. */
 void chat_reread(struct chat *chat);
 /* Ends that; the session may be used. */
 void chat_settle(struct chat *chat);
-/* The conversation changed other than by an answer. */
-void chat_changed(struct chat *chat);
 
 /* Derives sampling from the options again. */
 void chat_apply_options(struct chat *chat);

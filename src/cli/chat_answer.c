@@ -104,12 +104,6 @@ void chat_reread(struct chat *chat)
         free(a);
 }
 
-void chat_changed(struct chat *chat)
-{
-    chat_settle(chat);
-    chat_reread(chat);
-}
-
 /* ------------------------------------------------------------- a full context */
 
 /* Room that an answer should have at least, before older turns are dropped for it. */
@@ -225,18 +219,39 @@ static bool take_step(void *arg, const struct sg_step *step)
     return !chat->leave && !w->no_memory;
 }
 
+static void show_progress(const struct chat *chat, size_t done, size_t total)
+{
+    struct buf out = {0};
+    buf_printf(&out, chat->display.width < 40 ? "\r%zu%%\x1B[K" : "\rreading: %zu%% of %zu tokens\x1B[K", done * 100 / total, total);
+    terminal_write(STDOUT_FILENO, out.data, out.len);
+    buf_free(&out);
+}
+
+enum { PIECE = 128, PATIENCE = 500000 /* microseconds without a sign of life */ };
+
 /* Makes the session hold the prompt, with the logits of its last token. */
 static enum sg_status read_prompt(struct writing *w, const int32_t *ids, size_t n, struct sg_error *err)
 {
     struct chat *chat = w->chat;
     int64_t start = cli_microseconds();
+    bool shown = false;
     reader_stop(&chat->reader, ids, n);
     size_t common = MIN(sg_common_prefix(chat->session, ids, n), n - 1);
     sg_rewind(chat->session, common);
-    enum sg_status status = cli_prefill(chat->engine, chat->session, ids + common, n - common, chat->interactive, err);
-    if (chat->interactive)
-        cli_progress("", 1, 1);
-    w->counts.prompt += sg_length(chat->session) - MIN(sg_length(chat->session), common);
+    enum sg_status status = SG_OK;
+    for (size_t done = common; status == SG_OK && done < n;) {
+        size_t now = MIN(n - done, (size_t)PIECE);
+        struct sg_feed feed = {.session = chat->session, .ids = ids + done, .n = now, .n_logits = done + now == n};
+        status = sg_eval(chat->engine, &feed, 1, err);
+        done += status == SG_OK ? now : 0;
+        if (chat->interactive && done < n && cli_microseconds() - start > PATIENCE) {
+            show_progress(chat, done - common, n - common);
+            shown = true;
+        }
+    }
+    if (shown)
+        terminal_write(STDOUT_FILENO, "\r\x1B[K", 4);
+    w->counts.prompt += sg_length(chat->session) - common;
     w->counts.reused += common;
     w->counts.prompt_us += cli_microseconds() - start;
     return status;
@@ -324,6 +339,8 @@ static void add_counts(struct chat_counts *to, const struct chat_counts *from)
     to->answer_us += from->answer_us;
 }
 
+static double per_second(size_t n, int64_t us) { return us > 0 ? 1e6 * (double)n / (double)us : 0; }
+
 /* Says why an answer is not whole, if it is not. */
 static void explain(struct chat *chat, const struct writing *w, enum sg_status status, const struct sg_error *err)
 {
@@ -337,6 +354,10 @@ static void explain(struct chat *chat, const struct writing *w, enum sg_status s
         chat_say(chat, "stopped at the limit of %lld tokens (-n); /continue goes on", (long long)chat->o->n_predict);
     else if (strcmp(w->finish, "loop") == 0)
         chat_say(chat, "stopped: the answer began to repeat itself; /regen tries another");
+    const struct chat_counts *c = &chat->last;
+    if (chat->o->verbose)
+        chat_say(chat, "read %zu tokens at %.1f tok/s, %zu reused; wrote %zu at %.1f tok/s", c->prompt, per_second(c->prompt, c->prompt_us), c->reused,
+                 c->answer + c->thinking, per_second(c->answer + c->thinking, c->answer_us));
 }
 
 static void record_answer(const struct writing *w, bool continues)
@@ -386,6 +407,11 @@ static void answer(struct chat *chat, struct prompt_ids *p, bool continues)
         return;
     explain(chat, &w, status, &err);
     terminal_take_interrupt();
+    if (status == SG_INTERRUPTED && !isatty(STDIN_FILENO)) { /* nobody is there to go on */
+        chat->leave = true;
+        chat->status = SG_INTERRUPTED;
+        return;
+    }
     chat_reread(chat);
 }
 

@@ -128,7 +128,6 @@ static void do_edit(struct chat *chat, const char *argument)
         chat_say(chat, "the text is as before: nothing is changed");
     } else {
         if (old) {
-            chat_settle(chat);
             conversation_undo(&chat->talk, 1);
             if (transcript_event(&chat->log, &chat->talk, "undo", 1, &err) != SG_OK)
                 chat_complain(chat, "%s", err.message);
@@ -281,7 +280,6 @@ static void do_system(struct chat *chat, const char *argument)
         buf_free(&out);
         return;
     }
-    chat_settle(chat);
     bool none = strcmp(argument, "none") == 0;
     conversation_set_system(talk, none ? NULL : argument, none ? 0 : strlen(argument));
     if (transcript_system(&chat->log, talk, &err) != SG_OK)
@@ -327,7 +325,7 @@ static void set(struct chat *chat, const char *name, const char *value)
         return;
     }
     chat_apply_options(chat);
-    chat_changed(chat);
+    chat_reread(chat);
     chat_say(chat, "%s is %s", bare, kept);
 }
 

@@ -251,13 +251,12 @@ static void begin_text(struct display *d)
 
 /* --------------------------------------------------------------------- parts */
 
-static void end_count(struct display *d, bool final)
+/* Erases the running count and, unless thinking is hidden, leaves the final one. */
+static void end_count(struct display *d)
 {
-    if (!d->counting && !(final && d->thought))
-        return;
     if (d->counting)
         buf_puts(&d->out, "\r\x1B[K");
-    if (final)
+    if (d->thinking == DISPLAY_THINKING_COUNT)
         buf_printf(&d->out, d->colour ? "\x1B[2m(thought: %zu tokens)\x1B[0m\n" : "(thought: %zu tokens)\n", d->thought);
     d->counting = false;
 }
@@ -267,8 +266,8 @@ static void end_part(struct display *d)
 {
     if (d->part == DISPLAY_IDLE)
         return;
-    if (d->part == DISPLAY_THINKING && d->thinking == DISPLAY_THINKING_COUNT && d->tty)
-        end_count(d, true);
+    if (d->part == DISPLAY_THINKING && d->thinking != DISPLAY_THINKING_SHOW)
+        end_count(d);
     flush(d);
     if (d->col > 0)
         put_newline(d);
@@ -313,10 +312,10 @@ void display_answer(struct display *d, const char *text, size_t len)
 void display_think(struct display *d, const char *text, size_t len, size_t tokens)
 {
     d->thought = tokens;
-    if (!d->tty || d->thinking == DISPLAY_THINKING_HIDE)
+    if (!d->tty)
         return;
     begin_part(d, DISPLAY_THINKING);
-    if (d->thinking == DISPLAY_THINKING_COUNT) {
+    if (d->thinking != DISPLAY_THINKING_SHOW) {
         if (d->codes) {
             buf_printf(&d->out, d->colour ? "\r\x1B[2mthinking: %zu tokens\x1B[0m" : "\rthinking: %zu tokens", tokens);
             d->counting = true;

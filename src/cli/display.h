@@ -19,8 +19,8 @@
 
 enum display_thinking {
     DISPLAY_THINKING_SHOW,  /* dimmed; between lines that say so when there is no colour */
-    DISPLAY_THINKING_COUNT, /* one line with a running count */
-    DISPLAY_THINKING_HIDE,
+    DISPLAY_THINKING_COUNT, /* one line with a running count, which stays */
+    DISPLAY_THINKING_HIDE,  /* the same, but it goes when the answer comes */
 };
 
 struct display {

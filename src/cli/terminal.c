@@ -275,7 +275,7 @@ bool terminal_resized(void) { return take(&got_resize); }
 
 bool terminal_take_interrupt(void)
 {
-    if (!quit_signal)
+    if (*interrupt_flag && !quit_signal)
         *interrupt_flag = 0;
     return take(&got_interrupt);
 }
