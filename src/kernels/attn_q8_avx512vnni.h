@@ -36,50 +36,59 @@ static inline int32_t q8_sum(const int8_t *q, size_t n)
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
 }
 
-TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale)
+/* n queries with n_b blocks of K from `block` on. start: what their sums begin with. */
+TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, const int32_t *start, size_t n, const int8_t *tile, size_t block, size_t n_b, size_t dim, float scale)
 {
     const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
-    __m512i sum[Q8_QUERIES][Q8_BLOCKS];
+    __m512i sum[Q8_QUERIES * Q8_BLOCKS];
     UNROLL
-    for (size_t j = 0; j < n; j++) {
-        __m512i start = _mm512_set1_epi32(-128 * q8_sum(q + j * dim, dim));
-        UNROLL
-        for (size_t b = 0; b < Q8_BLOCKS; b++)
-            sum[j][b] = start;
-    }
+    for (size_t a = 0; a < n * n_b; a++)
+        sum[a] = _mm512_set1_epi32(start[a / n_b]);
     for (size_t i = 0; i < dim; i += 4) {
         __m512i k[Q8_BLOCKS];
         UNROLL
-        for (size_t b = 0; b < Q8_BLOCKS; b++)
-            k[b] = _mm512_xor_si512(_mm512_loadu_si512(tile + (b * dim + i) * ATTN_LANES), _mm512_set1_epi8(-128));
+        for (size_t b = 0; b < n_b; b++)
+            k[b] = _mm512_xor_si512(_mm512_loadu_si512(tile + ((block + b) * dim + i) * ATTN_LANES), _mm512_set1_epi8(-128));
         UNROLL
         for (size_t j = 0; j < n; j++) {
             __m512i x = q8_four(q + j * dim + i);
             UNROLL
-            for (size_t b = 0; b < Q8_BLOCKS; b++)
-                sum[j][b] = _mm512_dpbusd_epi32(sum[j][b], k[b], x);
+            for (size_t b = 0; b < n_b; b++)
+                sum[j * n_b + b] = _mm512_dpbusd_epi32(sum[j * n_b + b], k[b], x);
         }
     }
     UNROLL
-    for (size_t j = 0; j < n; j++) {
-        __m512 unit = _mm512_set1_ps(q_scale[j] * scale);
-        UNROLL
-        for (size_t b = 0; b < Q8_BLOCKS; b++) {
-            __m512 both = _mm512_mul_ps(_mm512_loadu_ps(k_scale + b * ATTN_LANES), unit);
-            _mm512_storeu_ps(s + j * ATTN_TILE + b * ATTN_LANES, _mm512_mul_ps(_mm512_cvtepi32_ps(sum[j][b]), both));
-        }
+    for (size_t a = 0; a < n * n_b; a++) {
+        size_t j = a / n_b, p = (block + a % n_b) * ATTN_LANES;
+        __m512 unit = _mm512_mul_ps(_mm512_loadu_ps(k_scale + p), _mm512_set1_ps(q_scale[j] * scale));
+        _mm512_storeu_ps(s + j * ATTN_TILE + p, _mm512_mul_ps(_mm512_cvtepi32_ps(sum[a]), unit));
     }
+}
+
+/* Few queries: one block after the other, because K comes from memory (see avx512.c). */
+TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, bool few, const int8_t *tile, size_t dim, float scale)
+{
+    int32_t start[Q8_QUERIES];
+    for (size_t j = 0; j < n; j++)
+        start[j] = -128 * q8_sum(q + j * dim, dim);
+    if (!few) {
+        q8_score_tile(s, q, q_scale, start, n, tile, 0, Q8_BLOCKS, dim, scale);
+        return;
+    }
+    for (size_t block = 0; block < Q8_BLOCKS; block++)
+        q8_score_tile(s, q, q_scale, start, n, tile, block, 1, dim, scale);
 }
 
 static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size_t n_q, const void *k, size_t dim, float scale)
 {
     size_t j = 0;
+    bool few = n_q <= 8;
     for (; j + 4 <= n_q; j += 4)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, few, k, dim, scale);
     for (; j + 2 <= n_q; j += 2)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, few, k, dim, scale);
     for (; j < n_q; j++)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, few, k, dim, scale);
 }
 
 /* Probabilities of one query. */

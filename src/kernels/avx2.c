@@ -261,6 +261,8 @@ TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, si
         _mm256_storeu_ps(s + a / (n_b * 2) * ATTN_TILE + block * ATTN_LANES + a % (n_b * 2) * 8, _mm256_mul_ps(acc[a], _mm256_set1_ps(scale)));
 }
 
+/* One block after the other: with few queries K comes from memory, and several streams, each
+ * as long as a page, would keep the CPU from guessing what is read next. */
 TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
     enum { BLOCKS = ATTN_TILE / ATTN_LANES };
@@ -269,10 +271,11 @@ TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t
         for (size_t block = 0; block < BLOCKS; block++)
             score_tile(s + j * ATTN_TILE, q + j * dim, 4, k, block, 1, dim, scale, half);
     for (; j + 2 <= n_q; j += 2)
-        for (size_t block = 0; block < BLOCKS; block += 2)
-            score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, block, 2, dim, scale, half);
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 2, k, block, 1, dim, scale, half);
     for (; j < n_q; j++)
-        score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, 0, 4, dim, scale, half);
+        for (size_t block = 0; block < BLOCKS; block++)
+            score_tile(s + j * ATTN_TILE, q + j * dim, 1, k, block, 1, dim, scale, half);
 }
 
 static void attn_scores_f16(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale)
