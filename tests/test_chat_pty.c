@@ -459,8 +459,8 @@ TEST(chat_interrupt)
 
 /* Whatever ends the program, in whatever it is doing: the terminal is as before, the parent
  * sees the signal, and the transcript has what was said. */
-enum doing { AT_PROMPT, TYPING, WRITING, SEARCHING, STOPPED, DOINGS };
-static const char *const doing_names[] = {"at the prompt", "typing", "writing", "searching", "stopped"};
+enum doing { AT_PROMPT, TYPING, WRITING, SEARCHING, STOPPED, EDITING, DOINGS };
+static const char *const doing_names[] = {"at the prompt", "typing", "writing", "searching", "stopped", "in the editor"};
 
 static void get_to(struct pty *p, enum doing doing)
 {
@@ -476,6 +476,10 @@ static void get_to(struct pty *p, enum doing doing)
         pty_send(p, "half a tho\x1B[D\x1B[D");
     if (doing == SEARCHING)
         pty_send(p, "\x12hell");
+    if (doing == EDITING) {
+        pty_send(p, "\x07");
+        EXPECT(p, "this is the editor");
+    }
     if (doing == TYPING)
         EXPECT(p, "half a tho");
     if (doing == SEARCHING)
@@ -491,6 +495,7 @@ TEST(chat_signals)
     if (!pty_available())
         return;
     static const int signals[] = {SIGTERM, SIGHUP, SIGQUIT};
+    setenv("VISUAL", "echo this is the editor; exec sleep 1000; :", 1);
     for (size_t s = 0; s < sizeof signals / sizeof *signals; s++) {
         for (int doing = 0; doing < DOINGS; doing++) {
             struct pty p;
@@ -510,6 +515,7 @@ TEST(chat_signals)
             conversation_free(&c);
         }
     }
+    unsetenv("VISUAL");
     /* SIGINT from elsewhere is ^C. */
     struct pty p;
     start(&p, WIDTH, new_home(), WITH(ENDLESS));

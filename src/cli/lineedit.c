@@ -552,10 +552,14 @@ static void complete(struct lineedit *e)
         for (size_t i = 0; i < c.n && i < HINT_ITEMS; i++) {
             if (i)
                 buf_puts(&e->hint, "  ");
-            size_t len = strlen(c.items[i]);
-            while (len && c.items[i][len - 1] == ' ')
+            const char *item = c.items[i];
+            size_t len = strlen(item), begin = 0;
+            while (len && item[len - 1] == ' ')
                 len--;
-            buf_append(&e->hint, c.items[i], len);
+            for (size_t k = 0; k + 1 < len; k++) /* of a path, the part that differs */
+                if (item[k] == '/')
+                    begin = k + 1;
+            buf_append(&e->hint, item + begin, len - begin);
         }
         if (c.n > HINT_ITEMS)
             buf_printf(&e->hint, "  and %zu more", c.n - HINT_ITEMS);
