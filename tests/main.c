@@ -153,7 +153,7 @@ const char *test_tmp(void)
 int main(int argc, char **argv)
 {
     uint64_t seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
-    const char *names[64];
+    const char *names[512];
     size_t n_names = 0;
     bool verbose = false;
     for (int i = 1; i < argc; i++) {

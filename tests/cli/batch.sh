@@ -83,7 +83,7 @@ batch -i "$TMP/shared" -o "$TMP/shared.out" -np 12 --summary "$TMP/summary" || f
 read_sum() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$TMP/summary"; }
 one=$(sed -n 's/.*"prompt_tokens":\([0-9]*\).*/\1/p' "$TMP/shared.out" | head -n 1)
 [ "$(read_sum prompt_tokens)" -lt $((one + 12 * 20)) ] || fail "prompts of $one tokens with a common prefix took $(read_sum prompt_tokens)"
-[ "$(read_sum done)" -eq 12 ] || fail "summary: $(cat "$TMP/summary")"
+[ "$(read_sum "done")" -eq 12 ] || fail "summary: $(cat "$TMP/summary")"
 
 # --- nothing lost: killed at random moments and resumed, with a torn last line now and then
 round=0

@@ -98,8 +98,9 @@ if command -v "${CC:-cc}" >/dev/null; then
         grep -q 'includer defines first' "$file" && continue
         flags=
         case $file in src/kernels/*) flags=${wide-} ;; esac
+        case $(uname -m)-$file in x86_64-*_arm.h | aarch64-*_x86.h) continue ;; esac
         # shellcheck disable=SC2086 # the flags are words
-        "${CC:-cc}" -std=c11 -Wall -Wextra -Wno-unused-function -Werror $flags -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L \
+        "${CC:-cc}" -std=c11 -Wall -Wextra -Wno-unused -Werror $flags -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L \
             -fsyntax-only -x c "$file" 2>>"$problems" || problem "$file does not compile alone"
     done
 fi

@@ -21,8 +21,13 @@ for type in q1_0 q2_0 q2_0_g128 pq2_0; do
     expect 0 "$make" tiny "$TMP/$type.gguf" --type $type
     expect 0 "$make" tiny --type $type --size
     [ "$(wc -c <"$TMP/$type.gguf")" -eq "$(cat "$TMP/out")" ] || fail "--size and the size of $type.gguf differ"
-    [ "$(head -c 4 "$TMP/$type.gguf")" = GGUF ] || fail "$type.gguf is no GGUF file"
+    expect 0 "$SIGNUM" check "$TMP/$type.gguf"
+    expect 0 "$SIGNUM" run -m "$TMP/$type.gguf" -n 2 -s 1 "Hello"
 done
+expect 0 "$SIGNUM" info "$TMP/q1_0.gguf"
+out_has "Bonsai tiny stand-in"
+out_has "151669 tokens, 151387 merges"
+grep -q '^template *bonsai' "$TMP/out" || fail "the template is not Bonsai's"
 
 # The same seed gives the same bytes, another one does not.
 expect 0 "$make" tiny "$TMP/same.gguf" --seed 1
