@@ -24,7 +24,6 @@ static char *shown(const char *text, size_t len, size_t width, size_t piece, boo
         i += n;
     }
     display_end(&d);
-    CHECK(display_at_line_start(&d));
     vt_write(&vt, d.out.data, d.out.len);
     CHECKF(vt.hazards == 0, "%zu hazards", vt.hazards);
     CHECK(vt.col == 0);

@@ -50,8 +50,7 @@ void chat_complain(struct chat *chat, const char *format, ...) PRINTF_LIKE(2, 3)
  * escaped there. wrap: at words, for what nobody will copy. */
 void chat_print(struct chat *chat, const struct buf *text, bool wrap);
 
-/* Adds a question and answers it. What does not fit the context is refused and offered for
- * correction. */
+/* Adds a question and answers it. What does not fit the context is refused. */
 void chat_ask(struct chat *chat, const char *text, size_t len);
 /* Answers the last question, or goes on with its answer. */
 void chat_answer(struct chat *chat, bool continues);

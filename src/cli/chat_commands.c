@@ -911,37 +911,42 @@ static void offer_paths(struct wanted *w)
     buf_free(&item);
 }
 
+/* Where the argument of a command begins that is being completed; *run becomes do_read when
+ * that is a path. */
+static size_t argument_begin(const char *text, size_t word, size_t cursor, command_fn **run)
+{
+    size_t begin = word;
+    while (begin < cursor && (text[begin] == ' ' || text[begin] == '\t'))
+        begin++;
+    if (*run == do_export && memchr(text + begin, ' ', cursor - begin)) { /* FILE after md or jsonl */
+        begin += strcspn(text + begin, " ");
+        while (begin < cursor && text[begin] == ' ')
+            begin++;
+        *run = do_read;
+    }
+    return begin;
+}
+
 void chat_complete(void *arg, const char *text, size_t cursor, struct completions *out)
 {
     const struct chat *chat = arg;
     struct wanted w = {.out = out};
-    size_t word = strcspn(text, " \t\n"), begin = cursor;
-    if (text[0] != '/' || word > cursor) {
-        word = MIN(word, cursor);
-    }
-    if (text[0] == '/' && cursor <= word && !memchr(text + 1, '/', cursor ? cursor - 1 : 0)) {
+    size_t word = MIN(strcspn(text, " \t\n"), cursor), begin = cursor;
+    bool slash = text[0] == '/' && !memchr(text + 1, '/', word ? word - 1 : 0);
+    if (slash && word == cursor) {
         out->begin = 1;
         w.prefix = text + 1;
         w.len = cursor - 1;
         offer_commands(&w);
         return;
     }
-    const struct slash *s = text[0] == '/' ? find(text + 1, word - 1) : NULL;
+    const struct slash *s = slash ? find(text + 1, word - 1) : NULL;
     command_fn *run = s ? s->run : NULL;
-    if (s) { /* the argument begins after the name and blanks; paths and names may hold blanks */
-        begin = word;
-        while (begin < cursor && (text[begin] == ' ' || text[begin] == '\t'))
-            begin++;
-        if (run == do_export && cursor - begin >= 3 && memchr(text + begin, ' ', cursor - begin)) {
-            begin += strcspn(text + begin, " ");
-            while (begin < cursor && text[begin] == ' ')
-                begin++;
-            run = do_read;
-        }
-    } else {
+    if (s)
+        begin = argument_begin(text, word, cursor, &run); /* paths and names may hold blanks */
+    else
         while (begin > 0 && !strchr(" \t\n", text[begin - 1]))
             begin--;
-    }
     out->begin = begin;
     w.prefix = text + begin;
     w.len = cursor - begin;

@@ -346,8 +346,6 @@ void display_pause(struct display *d)
         put_newline(d);
 }
 
-bool display_at_line_start(const struct display *d) { return d->col == 0 && !d->counting && d->word.len == 0; }
-
 void display_free(struct display *d)
 {
     buf_free(&d->out);

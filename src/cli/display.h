@@ -67,9 +67,6 @@ void display_pause(struct display *d);
  * the next one. */
 void display_end(struct display *d);
 
-/* Whether the cursor is at the beginning of a line. */
-bool display_at_line_start(const struct display *d);
-
 void display_free(struct display *d);
 
 #endif

@@ -28,7 +28,6 @@ void input_close(struct input *in)
     lineview_free(&in->view);
     lineedit_free(&in->edit);
     history_close(&in->history);
-    buf_free(&in->offered);
 }
 
 /* -------------------------------------------------------------------- editor */
@@ -285,10 +284,6 @@ enum input_result input_read(struct input *in, const struct prompt *prompt, stru
         enum input_result result = read_lines(in, text);
         line_unquote(text);
         return result;
-    }
-    if (in->offered.len) {
-        lineedit_set(&in->edit, in->offered.data, in->offered.len);
-        in->offered.len = 0;
     }
     enum input_result result = read_keys(in, prompt);
     buf_append(text, in->edit.text.data, in->edit.text.len);

@@ -11,7 +11,6 @@ struct input {
     bool interactive; /* a terminal that is not dumb */
     struct lineedit edit;
     struct history history;
-    struct buf offered; /* text for the next input_read to begin with */
 
     /* The rest is private. */
     struct lineview view;

@@ -265,12 +265,6 @@ enum terminal_event terminal_read(char *bytes, size_t size, size_t *n, int timeo
     }
 }
 
-bool terminal_has_input(void)
-{
-    struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&fd, 1, 0) > 0;
-}
-
 bool terminal_resized(void) { return take(&got_resize); }
 
 bool terminal_take_interrupt(void)

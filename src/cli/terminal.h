@@ -41,9 +41,6 @@ enum terminal_event {
 /* Waits for stdin, a signal or the end of a time (milliseconds, -1: no limit). */
 enum terminal_event terminal_read(char *bytes, size_t size, size_t *n, int timeout);
 
-/* Whether a key waits to be read. */
-bool terminal_has_input(void);
-
 /* Whether such a signal came since it was last asked for, without waiting. The second also
  * clears *interrupted, unless the program is to end. */
 bool terminal_resized(void);
