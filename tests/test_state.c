@@ -55,7 +55,7 @@ TEST(state_round_trip)
     static const size_t lengths[] = {1, 15, 16, 63, 64, 65, 200};
     char path[300];
     snprintf(path, sizeof path, "%s/state.kv", test_tmp());
-    for (int type = 0; type < 2; type++) {
+    for (int type = SG_KV_F16; type <= SG_KV_Q8_0; type++) {
         struct sg_engine *e = open_engine("models/q1-tied.gguf", (enum sg_kv_type)type, SG_ACT_INT8);
         size_t n_vocab = sg_info(e)->n_vocab;
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
