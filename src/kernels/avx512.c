@@ -377,6 +377,12 @@ struct tile {
     _Alignas(64) float acc[TOKENS][SETS][SET];
 };
 
+/* 8 words of every row, while the next tile comes to L2, line after line in ascending order.
+ * One Zen 4 core then reads 14.4 GB/s from memory (22.9 when all is in L2, 9.5 without the
+ * prefetch, 40 for a plain sequential read), which is what 24 fill buffers of 64 bytes can
+ * carry at 105 ns. Slower: to L1 or non-temporal (12), every second line (12), loads instead
+ * of prefetches, which should teach the hardware's prefetcher (10), and copying the next rows
+ * in order into a buffer of pieces (8). */
 static inline void gather_sets(struct tile *s, const uint8_t *w, size_t bytes)
 {
     for (size_t i = 0; i < s->sets; i++) {
