@@ -52,15 +52,7 @@ static int run_editor(const char *command, const char *path)
         _exit(127);
     }
     buf_free(&line);
-    int status = -1;
-    while (child > 0 && waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR)
-            return -1;
-        if (terminal_quit_signal())
-            kill(child, SIGHUP);
-    }
-    terminal_take_interrupt(); /* ^C was meant for the editor */
-    return child > 0 ? status : -1;
+    return child > 0 ? terminal_wait(child) : -1;
 }
 
 enum sg_status edit_text(struct buf *text, struct sg_error *err)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -94,6 +95,12 @@ static void on_crash(int number)
 {
     terminal_restore();
     terminal_die(number);
+}
+
+static void on_child(int number)
+{
+    (void)number;
+    poke();
 }
 
 static void on_resize(int number)
@@ -277,6 +284,27 @@ bool terminal_take_interrupt(void)
 int terminal_quit_signal(void) { return quit_signal; }
 
 void terminal_suspend(void) { stop(); }
+
+int terminal_wait(pid_t child)
+{
+    int status = -1;
+    pid_t done;
+    bool told = false;
+    handle(SIGCHLD, on_child);
+    for (int patience = 10; (done = waitpid(child, &status, WNOHANG)) == 0 || (done < 0 && errno == EINTR);) {
+        if (quit_signal && !told)
+            kill(child, SIGHUP);
+        told |= quit_signal != 0;
+        if (told && patience-- == 0)
+            break;
+        struct pollfd woken = {.fd = wake[0], .events = POLLIN};
+        poll(&woken, 1, told ? 100 : -1);
+        drain_wake();
+    }
+    handle(SIGCHLD, SIG_DFL);
+    terminal_take_interrupt(); /* ^C was meant for the child */
+    return done == child ? status : -1;
+}
 
 bool terminal_write(int fd, const char *bytes, size_t n)
 {

@@ -7,6 +7,7 @@
 #define SIGNUM_TERMINAL_H
 
 #include <signal.h>
+#include <sys/types.h>
 
 #include "base.h"
 
@@ -53,6 +54,10 @@ _Noreturn void terminal_die(int signal);
 
 /* Stops the process as ^Z does and returns when it is continued. */
 void terminal_suspend(void);
+
+/* Waits for a child that has the terminal and returns its wait status. When a signal wants the
+ * program to end the child is told to, and given a second. */
+int terminal_wait(pid_t child);
 
 /* Writes everything to fd, waiting as long as it takes; false when that is impossible. */
 bool terminal_write(int fd, const char *bytes, size_t n);
