@@ -15,11 +15,12 @@ parser.add_argument("--out", default="build/train")
 parser.add_argument("--tokenizer", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizer.json"))
 parser.add_argument("--resume", action="store_true")
 parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--steps", type=int, default=10000)
+parser.add_argument("--steps", type=int, default=12000)
+parser.add_argument("--start", type=int, default=0, help="step at which the schedule of the rate begins, to train on from a finished run")
 parser.add_argument("--tokens", type=int, default=2048, help="tokens per step")
-parser.add_argument("--lr", type=float, default=2e-3)
+parser.add_argument("--lr", type=float, default=1.2e-3)
 parser.add_argument("--warmup", type=int, default=100)
-parser.add_argument("--decay", type=float, default=0.5, help="share of the steps over which the rate falls to 0")
+parser.add_argument("--decay", type=float, default=1.0, help="share of the steps over which the rate falls to 0")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--pid", help="file to write the process id to")
 parser.add_argument("--d", type=int, default=256)
@@ -55,8 +56,8 @@ def batch(tokenizer, seed, step, size):
 
 
 def rate(step):
-    falling = args.steps * args.decay
-    return args.lr * min(1, (step + 1) / args.warmup, max(0, (args.steps - step) / falling))
+    falling = (args.steps - args.start) * args.decay
+    return args.lr * min(1, (step + 1 - args.start) / args.warmup, max(0, (args.steps - step) / falling))
 
 
 def main():
