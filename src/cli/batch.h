@@ -109,7 +109,7 @@ struct batch_output {
 
 /* Opens the output; with --resume reads what is there, cuts a torn last line, and remembers
  * the finished ids (failed ones are dropped from the file with --retry-failed). */
-enum sg_status batch_output_open(struct batch_output *out, const struct options *o, struct sg_error *err);
+enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err);
 enum sg_status batch_output_close(struct batch_output *out, struct sg_error *err);
 
 /* What the id was before; from then on it is used. SG_NO_MEMORY. */
