@@ -165,6 +165,12 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
         buf_printf(&all, "breaker %s\n", o->dry_breakers.item[i].data);
     buf_printf(&all, " %lld %lld %d %d %d %d %s", (long long)o->n_predict, (long long)o->think_budget, (int)o->think, o->ignore_eos, o->no_loop_guard, b->d.has_system, o->template ? o->template : "");
     buf_append(&all, b->d.system.data, b->d.system.len);
+    buf_printf(&all, " %d", o->choice_norm);
+    status = constraint_from_options(b->d.engine, o, &b->d.grammar, &all, err);
+    if (status != SG_OK) {
+        buf_free(&all);
+        return status;
+    }
     if (all.failed) {
         buf_free(&all);
         return fail(err, SG_NO_MEMORY, "out of memory for the settings");
@@ -214,6 +220,7 @@ static enum sg_status open_batch(struct batch *b, struct sg_error *err)
         o->seed = 0; /* without -s the same input gives the same output */
     options_sampling(o, b->d.engine, &b->d.sampling);
     b->d.seed = (uint64_t)o->seed;
+    constraints_init(&b->d.constraints, b->d.engine);
     TRY(make_fingerprint(b, err));
     TRY(batch_output_open(&b->output, o, err));
     if (!o->n_parallel)
@@ -252,6 +259,8 @@ int cmd_batch(struct options *o)
     if (status != SG_OK)
         code = cli_fail(&err);
     batch_run_close(b.run);
+    constraints_close(&b.d.constraints);
+    sg_grammar_close(b.d.grammar);
     batch_input_close(&b.input);
     if (batch_output_close(&b.output, &err) != SG_OK && status == SG_OK)
         code = cli_fail(&err);

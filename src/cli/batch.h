@@ -9,6 +9,7 @@
 #define SIGNUM_BATCH_H
 
 #include "cli.h"
+#include "constraint.h"
 #include "json.h"
 
 /* ------------------------------------------------------------------ input */
@@ -71,6 +72,9 @@ struct batch_request {
     size_t n, n_started, n_done;
     struct batch_continuation *continuations; /* (n_continuations) instead of choices */
     size_t n_continuations;
+    bool options;              /* they are those of --choice: one of them is the answer */
+    struct sg_grammar *grammar; /* NULL: the answer is free */
+    struct constraints *lender; /* of grammar; NULL: it is the flags' */
     size_t cached_tokens;      /* prompt tokens that were not evaluated again, of the first choice */
     int64_t start_us, prompt_us, end_us; /* prompt_us: when the first answer token could be chosen */
 };
@@ -83,6 +87,8 @@ struct batch_defaults { /* what flags say, for what a request does not */
     struct buf system;
     bool has_system;
     size_t n_ctx;
+    struct sg_grammar *grammar; /* of the flags; NULL: none */
+    struct constraints constraints; /* of requests */
     struct buf unknown;        /* names of unknown fields already reported, each between newlines */
 };
 

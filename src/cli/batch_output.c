@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "choice.h"
 
 /* ---------------------------------------------------------------- known ids */
 
@@ -311,8 +312,32 @@ static void put_choice(struct buf *b, const struct batch_request *r, size_t i)
     buf_printf(b, ",\"seed\":%llu}", (unsigned long long)c->seed);
 }
 
-static void put_scores(struct buf *b, const struct batch_request *r)
+/* Which of the options is the answer, and how probable each is. */
+static void put_options(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
 {
+    struct choice *choices = calloc(r->n_continuations, sizeof *choices);
+    if (!choices) {
+        b->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < r->n_continuations; i++) {
+        const struct batch_continuation *c = &r->continuations[i];
+        choices[i] = (struct choice){.text = {c->text.data, c->text.len}, .logprob = c->logprob, .n_tokens = c->n, .greedy = c->greedy};
+    }
+    size_t best = choice_normalize(choices, r->n_continuations, d->o->choice_norm);
+    put_string(b, "choice", &r->continuations[best].text);
+    put_number(b, "probability", choices[best].probability);
+    buf_putc(b, ',');
+    choice_put(b, choices, r->n_continuations);
+    free(choices);
+}
+
+static void put_scores(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
+{
+    if (r->options) {
+        put_options(b, d, r);
+        return;
+    }
     buf_puts(b, "\"scores\":[");
     for (size_t i = 0; i < r->n_continuations; i++) {
         const struct batch_continuation *c = &r->continuations[i];
@@ -332,7 +357,7 @@ static void put_body(struct buf *b, const struct batch_output *o, const struct b
     json_put_string(b, i->name.data, i->name.len);
     buf_printf(b, ",\"system_fingerprint\":\"%s\",", o->fingerprint);
     if (r->n_continuations) {
-        put_scores(b, r);
+        put_scores(b, d, r);
     } else {
         buf_puts(b, "\"choices\":[");
         for (size_t k = 0; k < r->n; k++) {
@@ -351,10 +376,10 @@ static void put_body(struct buf *b, const struct batch_output *o, const struct b
 }
 
 /* {"id", "text" or "texts", ...} */
-static void put_simple(struct buf *b, const struct batch_request *r)
+static void put_simple(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
 {
     if (r->n_continuations) {
-        put_scores(b, r);
+        put_scores(b, d, r);
         return;
     }
     const struct batch_choice *c = &r->choices[0];
@@ -386,7 +411,7 @@ enum sg_status batch_output_result(struct batch_output *o, const struct batch_de
     if (o->simple) {
         put_string(b, "id", &r->id);
         buf_putc(b, ',');
-        put_simple(b, r);
+        put_simple(b, d, r);
         put_fields(b, &r->fields);
         buf_puts(b, ",\"error\":null");
     } else {

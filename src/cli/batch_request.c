@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "choice.h"
 #include "messages.h"
 
 /* Without influence on the answer, or read elsewhere in this file. */
@@ -15,6 +16,7 @@ static const char *const known_fields[] = {
     "typical_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_penalty", "repeat_last_n",
     "logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "reasoning_effort", "stream", "stream_options", "user", "metadata",
     "ignore_eos", "chat_template_kwargs", "thinking_budget_tokens", "cache_prompt", "custom_id", "id", "completions", "echo",
+    "json_schema", "grammar", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
     "store", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key",
 };
 
@@ -210,6 +212,11 @@ static enum sg_status read_think(const struct batch_defaults *d, const struct js
             return fail(err, SG_USAGE, "\"reasoning_effort\" is one of none, minimal, low, medium, high");
         *out = think && can ? SG_THINK_ON : SG_THINK_OFF; /* an effort that a model can not make is not demanded */
     }
+    if (d->o->score && d->o->choices.n) { /* options are answers, so they follow the thinking */
+        if (*out == SG_THINK_ON)
+            return fail(err, SG_USAGE, "--score with --choice answers without thinking");
+        *out = SG_THINK_OFF;
+    }
     return SG_OK;
 }
 
@@ -294,11 +301,38 @@ static enum sg_status read_prompt(struct batch_request *r, const struct batch_de
     return status;
 }
 
+/* The flags' --choice as texts to score, with the end of the turn. */
+static enum sg_status read_options(struct batch_request *r, const struct batch_defaults *d, struct sg_error *err)
+{
+    struct choice *choices;
+    size_t n;
+    TRY(choice_list(d->o, &choices, &n, err));
+    enum sg_status status = SG_OK;
+    r->options = true;
+    r->continuations = calloc(n, sizeof *r->continuations);
+    if (!r->continuations)
+        status = fail_memory(err, n * sizeof *r->continuations, "options");
+    for (size_t i = 0; i < n && status == SG_OK; i++) {
+        struct batch_continuation *c = &r->continuations[r->n_continuations++];
+        struct ids ids = {0};
+        buf_append(&c->text, choices[i].text.data, choices[i].text.len);
+        status = choice_tokens(d->engine, choices[i].text, !r->chat, &ids, err);
+        c->ids = ids.data;
+        c->n = ids.len;
+        if (status == SG_OK && c->text.failed)
+            status = fail_memory(err, c->text.len, "options");
+    }
+    free(choices);
+    return status;
+}
+
 static enum sg_status read_continuations(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
 {
     const struct json_node *list = get(j, body, "completions");
+    if (!list && d->o->choices.n)
+        return read_options(r, d, err);
     if (!list || list->type != JSON_ARRAY || list->count == 0)
-        return fail(err, SG_USAGE, "--score needs \"completions\": an array of strings");
+        return fail(err, SG_USAGE, "--score needs \"completions\": an array of strings, or --choice");
     r->continuations = calloc(list->count, sizeof *r->continuations);
     if (!r->continuations)
         return fail_memory(err, list->count * sizeof *r->continuations, "completions");
@@ -350,15 +384,19 @@ static enum sg_status check_fields(struct batch_defaults *d, const struct json *
     return SG_OK;
 }
 
-static enum sg_status check_format(const struct json *j, const struct json_node *body, struct sg_error *err)
+/* What form the request's answer has; without a word about it, that of the flags. */
+static enum sg_status read_form(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
 {
-    const struct json_node *format = get(j, body, "response_format");
-    const struct json_node *type = format ? get(j, format, "type") : NULL;
-    if (format && !(type && json_string_equal(j, type, "text")))
-        return fail(err, SG_USAGE, "this \"response_format\" is not supported");
     bool echo = false;
     TRY(read_bool(j, body, "echo", &echo, err));
-    return echo ? fail(err, SG_USAGE, "\"echo\" is not supported") : SG_OK;
+    if (echo)
+        return fail(err, SG_USAGE, "\"echo\" is not supported");
+    TRY(constraints_borrow(&d->constraints, j, body, &r->grammar, err));
+    if (r->grammar)
+        r->lender = &d->constraints;
+    else
+        r->grammar = d->grammar;
+    return r->lender && d->o->score ? fail(err, SG_USAGE, "--score takes no form of the answer") : SG_OK;
 }
 
 static enum sg_status read_logprobs(struct batch_request *r, const struct json *j, const struct json_node *body, struct sg_error *err)
@@ -382,7 +420,7 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
 {
     const struct options *o = d->o;
     TRY(check_fields(d, j, body, err));
-    TRY(check_format(j, body, err));
+    TRY(read_form(r, d, j, body, err));
     TRY(read_sampling(r, j, body, err));
     TRY(read_biases(r, j, body, sg_info(d->engine)->n_vocab, err));
     TRY(read_stop(r, o, j, body, err));
@@ -498,6 +536,8 @@ void batch_request_free(struct batch_request *r)
         buf_free(&r->continuations[i].text);
         free(r->continuations[i].ids);
     }
+    if (r->lender)
+        constraints_return(r->lender, r->grammar);
     free(r->choices);
     free(r->continuations);
     free(r->ids);

@@ -29,6 +29,7 @@ struct sequence {
     size_t index;        /* of its choice or continuation */
     struct sg_session *session;
     struct sg_reply *reply;
+    struct sg_matcher *matcher; /* of a request that asks for a form */
     int32_t *ids;        /* what is fed before answers begin; owned when scoring */
     size_t n_ids;
     int32_t pending;     /* chosen, not evaluated yet */
@@ -85,6 +86,7 @@ static void drop_kept(struct batch_run *run)
 static void stop_sequence(struct sequence *s)
 {
     sg_reply_close(s->reply);
+    sg_matcher_close(s->matcher);
     sg_session_close(s->session);
     if (s->r->n_continuations)
         free(s->ids);
@@ -183,6 +185,10 @@ static enum sg_status open_reply(struct batch_run *run, struct sequence *s, stru
         .loop_guard = !o->no_loop_guard,
     };
     reply.sampling.seed = r->choices[s->index].seed;
+    if (r->grammar) {
+        TRY(sg_matcher_open(&s->matcher, r->grammar, err));
+        reply.constraint = sg_matcher_constraint(s->matcher);
+    }
     return sg_reply_open(&s->reply, run->d->engine, &reply, r->ids, r->n_ids, err);
 }
 
@@ -312,6 +318,12 @@ static enum sg_status finish_sequence(struct batch_run *run, size_t i, struct sg
         run->totals.answer_tokens += c->counts.answer_tokens + c->counts.thinking_tokens;
         if (c->text.failed || c->thinking.failed || c->logprobs.failed)
             return fail(err, SG_NO_MEMORY, "out of memory for an answer");
+    }
+    struct sg_error why;
+    bool given_up = false;
+    if (s->matcher && !sg_matcher_complete(s->matcher, &given_up) && given_up) {
+        fail(&why, SG_FAIL, "the grammar is too ambiguous to be followed, or memory ran out for it");
+        return fail_request(run, r, &why, err);
     }
     keep_session(run, s);
     stop_sequence(s);
@@ -502,10 +514,12 @@ enum sg_status batch_run_step(struct batch_run *run, struct sg_error *err)
     for (size_t i = run->n_active; i-- > 0;) {
         struct sequence *s = &run->sequences[i];
         bool finished = false;
-        if (!s->fed_now)
+        size_t fed = s->fed_now;
+        s->fed_now = 0; /* a request that fails removes others, and this one may move to where the loop still comes */
+        if (!fed)
             continue;
         if (!s->answering) {
-            run->totals.prompt_tokens += s->fed_now;
+            run->totals.prompt_tokens += fed;
             if (sg_length(s->session) < s->n_ids)
                 continue;
         }

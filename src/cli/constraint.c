@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "choice.h"
 #include "file.h"
 
 enum {
@@ -84,23 +85,20 @@ static enum sg_status wish_open(struct wish *w, struct sg_engine *engine, struct
 
 /* --------------------------------------------------------------------- flags */
 
-/* One --choice lists all, with commas between; of several each is one, as it is. */
-static void read_choices(struct wish *w, const struct strings *choices)
+static void read_choices(struct wish *w, const struct options *o)
 {
-    for (size_t i = 0; i < choices->n; i++) {
-        struct sg_str s = choices->item[i];
-        const char *comma = choices->n == 1 ? memchr(s.data, ',', s.len) : NULL;
-        while (comma) {
-            size_t len = (size_t)(comma - s.data);
-            wish_text(w, s.data, len);
-            s = (struct sg_str){comma + 1, s.len - len - 1};
-            comma = memchr(s.data, ',', s.len);
-        }
-        wish_text(w, s.data, s.len);
-    }
+    struct choice *choices;
+    size_t n;
+    if (w->status == SG_OK)
+        w->status = choice_list(o, &choices, &n, w->err);
+    if (w->status != SG_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        wish_text(w, choices[i].text.data, choices[i].text.len);
+    free(choices);
 }
 
-enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct sg_error *err)
+static void read_flags(struct wish *w, const struct options *o)
 {
     const struct {
         const char *text, *path, *name;
@@ -113,23 +111,38 @@ enum sg_status constraint_from_options(struct sg_engine *engine, const struct op
         {o->grammar, NULL, "--grammar", SG_GRAMMAR_GBNF},
         {NULL, o->grammar_file, "--grammar-file", SG_GRAMMAR_GBNF},
     };
-    struct wish w = {.err = err};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (!flags[i].text && !flags[i].path)
             continue;
-        wish_begin(&w, flags[i].kind, flags[i].name);
+        wish_begin(w, flags[i].kind, flags[i].name);
         if (flags[i].path)
-            wish_file(&w, flags[i].path);
+            wish_file(w, flags[i].path);
         else
-            wish_text(&w, flags[i].text, strlen(flags[i].text));
+            wish_text(w, flags[i].text, strlen(flags[i].text));
     }
     if (o->json_object)
-        wish_begin(&w, SG_GRAMMAR_JSON, "--json-object");
+        wish_begin(w, SG_GRAMMAR_JSON, "--json-object");
     if (o->choices.n) {
-        wish_begin(&w, SG_GRAMMAR_CHOICES, "--choice");
-        read_choices(&w, &o->choices);
+        wish_begin(w, SG_GRAMMAR_CHOICES, "--choice");
+        read_choices(w, o);
     }
-    enum sg_status status = wish_open(&w, engine, out);
+    if (o->score && w->name && w->kind != SG_GRAMMAR_CHOICES && w->status == SG_OK)
+        w->status = fail(w->err, SG_USAGE, "%s and --score exclude each other", w->name);
+}
+
+enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings, struct sg_error *err)
+{
+    struct wish w = {.err = err};
+    *out = NULL;
+    read_flags(&w, o);
+    enum sg_status status = w.status;
+    if (status == SG_OK && settings && w.name) {
+        buf_printf(settings, "form %d", (int)w.kind);
+        buf_append(settings, w.lengths.data, w.lengths.len * sizeof *w.lengths.data);
+        buf_append(settings, w.text.data, w.text.len);
+    }
+    if (status == SG_OK && !o->score)
+        status = wish_open(&w, engine, out);
     wish_free(&w);
     return status;
 }

@@ -7,8 +7,10 @@
 #include "signum.h"
 
 /* Opens the grammar that -j, -jf, --schema, --json-object, --regex, --grammar, --grammar-file or
- * --choice asks for; *out is NULL when there is none. SG_USAGE when there are several. */
-enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct sg_error *err);
+ * --choice asks for; *out is NULL when there is none, and with --score, which chooses without
+ * one. settings (may be NULL) gets what was asked for, files included. SG_USAGE when flags
+ * exclude each other. */
+enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings, struct sg_error *err);
 
 /* Grammars of requests: those that ask for the same thing share one, with all that it has
  * learned about the vocabulary, and the last ones are kept for the next request. */

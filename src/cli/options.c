@@ -41,6 +41,7 @@ static const char *const spec_words[] = {"off", "ngram", NULL};
 static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
 static const char *const ctx_full_words[] = {"drop", "stop", NULL};
+static const char *const norm_words[] = {"sum", "tokens", NULL};
 static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "chatml", NULL};
 
 static const struct spec specs[] = {
@@ -74,7 +75,9 @@ static const struct spec specs[] = {
     {"--csv", NULL, "the input is CSV with a header (else by its name)", INPUT, FLAG, CMD_BATCH, AT(csv), 0, 0, NULL},
     {"--strict", NULL, "refuse fields that are not known", INPUT, FLAG, CMD_BATCH, AT(strict), 0, 0, NULL},
     {"--shard", "I/N", "only the I-th of N parts, by id", INPUT, STRING, CMD_BATCH, AT(shard), 0, 0, NULL},
-    {"--score", NULL, "log-likelihood of each request's \"completions\"", ANSWER, FLAG, CMD_BATCH, AT(score), 0, 0, NULL},
+    {"--score", NULL, "no answer: log-likelihood of each request's \"completions\", or of each --choice", ANSWER, FLAG, CMD_BATCH, AT(score), 0, 0, NULL},
+    {"--score", NULL, "the most probable --choice instead of a sampled one; --json shows all", MORE_FORM, FLAG, CMD_RUN, AT(score), 0, 0, NULL},
+    {"--choice-norm", "WHAT", "--score compares whole options (sum) or per token (tokens)", MORE_FORM, CHOICE, CONSTRAIN, AT(choice_norm), 0, 0, norm_words},
     {"-np --parallel", "N", "sequences at once; 0: from memory and cores", MODEL, INTEGER, CMD_BATCH, AT(n_parallel), 0, 1024, NULL},
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_BATCH, AT(output), 0, 0, NULL},
     {"--simple", NULL, "write {\"id\", \"text\", ...} instead of OpenAI's object", OUTPUT, FLAG, CMD_BATCH, AT(simple), 0, 0, NULL},

@@ -57,6 +57,7 @@ struct options {
     const char *json_schema, *json_schema_file, *schema, *regex, *grammar, *grammar_file;
     bool json_object;
     struct strings choices;
+    int choice_norm; /* 0: the whole option's probability, 1: per token */
     int speculation; /* 0: off, 1: from the context's n-grams */
     /* sampling: what the flags said; see options_sampling */
     struct sg_sampling sampling;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "choice.h"
 #include "cli.h"
 #include "constraint.h"
 #include "json.h"
@@ -49,7 +50,7 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
         {.role = {"system", 6}, .content = {r->system.data, r->system.len}},
         {.role = {"user", 4}, .content = {r->prompt.data ? r->prompt.data : "", r->prompt.len}},
     };
-    struct sg_conversation c = {.messages = messages + !has_system, .n_messages = 1 + (size_t)has_system, .think = o->think, .add_generation_prompt = true};
+    struct sg_conversation c = {.messages = messages + !has_system, .n_messages = 1 + (size_t)has_system, .think = o->score ? SG_THINK_OFF : o->think, .add_generation_prompt = true};
     if (!sg_info(r->engine)->template_recognised)
         cli_note("the file's chat template is not one that signum knows; using ChatML");
     return sg_render(r->engine, &c, NULL, NULL, &r->ids, &r->n_ids, err);
@@ -204,13 +205,59 @@ static void print_timings(const struct run *r)
         cli_note("speculation: %zu of %zu guesses were right, %zu evaluations", r->draft.accepted, r->draft.proposed, r->draft.passes);
 }
 
+/* --score: no token is sampled, the most probable option is the answer. */
+static enum sg_status print_scored(struct run *r, struct choice *choices, size_t n, struct sg_error *err)
+{
+    size_t best;
+    TRY(sg_session_open(&r->session, r->engine, r->n_ctx, err));
+    TRY(cli_prefill(r->engine, r->session, r->ids, r->n_ids, true, err));
+    TRY(choice_score(r->engine, r->session, choices, n, r->o, &best, err));
+    struct sg_str text = choices[best].text;
+    if (!r->o->json) {
+        cli_write(r->out, text.data, text.len);
+        fputc('\n', r->out);
+        return cli_flush(r->out, err);
+    }
+    struct buf b = {0};
+    buf_puts(&b, "{\"text\":");
+    json_put_string(&b, text.data, text.len);
+    buf_puts(&b, ",\"probability\":");
+    json_put_double(&b, choices[best].probability);
+    buf_putc(&b, ',');
+    choice_put(&b, choices, n);
+    buf_puts(&b, ",\"model\":");
+    json_put_string(&b, sg_info(r->engine)->name.data, sg_info(r->engine)->name.len);
+    buf_printf(&b, ",\"usage\":{\"prompt_tokens\":%zu}}\n", r->n_ids);
+    enum sg_status status = b.failed ? fail_memory(err, b.len, "the result") : SG_OK;
+    if (status == SG_OK)
+        fwrite(b.data, 1, b.len, r->out);
+    buf_free(&b);
+    return status == SG_OK ? cli_flush(r->out, err) : status;
+}
+
+static enum sg_status run_scored(struct run *r, struct sg_error *err)
+{
+    struct choice *choices;
+    size_t n;
+    if (!r->o->choices.n)
+        return fail(err, SG_USAGE, "--score needs --choice");
+    if (r->o->think == SG_THINK_ON)
+        return fail(err, SG_USAGE, "--score and --think on exclude each other");
+    TRY(choice_list(r->o, &choices, &n, err));
+    enum sg_status status = print_scored(r, choices, n, err);
+    free(choices);
+    return status;
+}
+
 static enum sg_status run(struct run *r, struct sg_error *err)
 {
     struct options *o = r->o;
     TRY(cli_open(&r->engine, o, false, err));
     TRY(make_prompt(r, err));
     TRY(cli_context(r->engine, o, r->n_ids, &r->n_ctx, err));
-    TRY(constraint_from_options(r->engine, o, &r->grammar, err));
+    TRY(constraint_from_options(r->engine, o, &r->grammar, NULL, err));
+    if (o->score)
+        return run_scored(r, err);
     if (r->grammar)
         TRY(sg_matcher_open(&r->matcher, r->grammar, err));
     r->sampling_source = options_sampling(o, r->engine, &r->sampling);
