@@ -381,17 +381,23 @@ def turn(rng, ability=None, held=False, split=None):
     ability = ability or rng.choices(_NAMES, cum_weights=_CUM)[0]
     while True:
         question, answer, expect = ABILITIES[ability](rng, held)
-        kept = bucket(expect.pop("key", question)) == 0
+        asked = decorate(rng, question, ability not in ("talk", "echo", "story", "unknown"))
+        if ability in ("talk", "identity"):
+            # "Hey" is a whole wording: holding it out would only teach the model not to know it. Here the hold-out is of
+            # wordings with one of the prefixes.
+            kept = len(asked) > len(question) and bucket(asked) == 0
+        else:
+            kept = bucket(expect.pop("key", question)) == 0
         if split == "wording" or kept == (split == "combination"):
-            return decorate(rng, question, split), answer, expect
+            return asked, answer, expect
 
 
 PREFIX = ["Please tell me: ", "Hello! ", "Hi, ", "OK. ", "So, ", "I have a question. ", "Quick question: ", "Now: ",
           "Another question: ", "And ", "Hey, ", "Good. ", "Thanks. ", "Next: "]
 
 
-def decorate(rng, question, split=None):
-    """People greet, forget capitals and leave out the question mark."""
+def decorate(rng, question, may_lower=False):
+    """People greet, forget capitals (may_lower: those of names too) and leave out the question mark."""
     question = question.strip()
     r = rng.random()
     if r < 0.12:
@@ -399,10 +405,11 @@ def decorate(rng, question, split=None):
     elif r < 0.15:
         question = question.rstrip(".?!") + pick(rng, (", please.", " please", " thanks"))
     r = rng.random()
-    if r < 0.1:
-        question = question.lower() if "<" not in question and "SIGNUM" not in question and \
-            not any(c.isupper() for c in question[1:]) else question[:1].lower() + question[1:]
-    if rng.random() < 0.1 and question[-1] in "?.":
+    if r < 0.12 and may_lower and "SIGNUM" not in question:
+        question = question.lower()
+    elif r < 0.3:
+        question = question[:1].lower() + question[1:]
+    if rng.random() < 0.25 and question[-1] in "?.!":
         question = question[:-1]
     return question
 
@@ -463,7 +470,7 @@ def memory_turns(rng, held=False, split=None):
     rng.shuffle(items)
     for i, (kind, _, _, ask, answer, value) in enumerate(items):
         if i == 0 or rng.random() < 0.7:
-            turns.append((decorate(rng, ask, split), answer, {"all": [value]}))
+            turns.append((decorate(rng, ask), answer, {"all": [value]}))
     missing = [k for k in NOT_TOLD if k not in {item[0] for item in items}]
     if split is None and missing and rng.random() < 0.15:
         turns.append((*not_told(rng, False, pick(rng, missing)), None))
