@@ -88,19 +88,23 @@ enum sg_matmul { /* how 1-bit weights meet int8 activations; all give the same b
     SG_MATMUL_TABLES,   /* nibble tables and byte shuffles */
 };
 
-enum sg_kv_type { SG_KV_F16, SG_KV_F32, SG_KV_Q8_0 }; /* Q8_0: int8, one scale per position and head */
+enum sg_kv_type {
+    SG_KV_F16,
+    SG_KV_F32,
+    SG_KV_Q8_0
+}; /* Q8_0: int8, one scale per position and head */
 
 struct sg_options {
     const char *model_path;
-    const char *isa;       /* highest instruction-set level to use, as SIGNUM_ISA; NULL: the best.
+    const char *isa; /* highest instruction-set level to use, as SIGNUM_ISA; NULL: the best.
                             * SG_USAGE when unknown or not available on this CPU */
-    int n_threads;         /* 0: physical cores within affinity and cgroup quota */
+    int n_threads;   /* 0: physical cores within affinity and cgroup quota */
     enum sg_act act;
     enum sg_matmul matmul;
     enum sg_kv_type type_k, type_v;
-    const char *chat_template; /* NULL: recognise the file's; else "qwen3", "qwen3-2507", "bonsai", "chatml" */
-    size_t kv_budget;      /* bytes that all sessions together may hold; 0: half of the available memory */
-    bool weights_unneeded; /* only metadata, vocabulary and template are wanted (info, tokenize, render) */
+    const char *chat_template;              /* NULL: recognise the file's; else "qwen3", "qwen3-2507", "bonsai", "chatml" */
+    size_t kv_budget;                       /* bytes that all sessions together may hold; 0: half of the available memory */
+    bool weights_unneeded;                  /* only metadata, vocabulary and template are wanted (info, tokenize, render) */
     const volatile sig_atomic_t *interrupt; /* polled during sg_eval; may be NULL */
 };
 
@@ -116,9 +120,9 @@ void sg_close(struct sg_engine *engine);
  * the file and may hold anything: escape them before showing them. */
 struct sg_info {
     struct sg_str architecture, name, license;
-    struct sg_str chat_template;  /* the text in the file; len 0 when absent */
-    const char *template_kind;    /* how it is rendered: "qwen3", "qwen3-2507", "bonsai", "chatml" */
-    bool template_recognised;     /* false: unknown text, rendered as ChatML */
+    struct sg_str chat_template; /* the text in the file; len 0 when absent */
+    const char *template_kind;   /* how it is rendered: "qwen3", "qwen3-2507", "bonsai", "chatml" */
+    bool template_recognised;    /* false: unknown text, rendered as ChatML */
     bool can_think, thinks_by_default;
     uint64_t n_params, file_bytes, tensor_bytes;
     size_t n_tensors;
@@ -150,14 +154,14 @@ struct sg_tensor_info sg_tensor(const struct sg_engine *engine, size_t index);
 
 /* What memory is spent on, in bytes, known before any of it is spent. */
 struct sg_memory {
-    size_t mapped;           /* the model file: page cache, shared by processes */
-    size_t engine_private;   /* tables and scratch of the engine */
-    size_t session;          /* one session of n_ctx positions, without KV */
-    size_t kv_per_position;  /* KV of one position in one session */
-    size_t kv_block;         /* KV is taken in blocks of ... */
+    size_t mapped;          /* the model file: page cache, shared by processes */
+    size_t engine_private;  /* tables and scratch of the engine */
+    size_t session;         /* one session of n_ctx positions, without KV */
+    size_t kv_per_position; /* KV of one position in one session */
+    size_t kv_block;        /* KV is taken in blocks of ... */
     size_t kv_block_positions;
-    size_t kv_full;          /* KV of one session filled to n_ctx */
-    size_t kv_budget;        /* what all sessions together may hold */
+    size_t kv_full;   /* KV of one session filled to n_ctx */
+    size_t kv_budget; /* what all sessions together may hold */
 };
 void sg_memory(const struct sg_engine *engine, size_t n_ctx, struct sg_memory *out);
 
@@ -174,7 +178,7 @@ struct sg_profile {
     uint64_t passes, rows, logit_rows;
     double prepare; /* activations to int8, tables, bit planes */
     double matmul;
-    double attention; /* with the heads' norms, rotation and storing of keys and values */
+    double attention;   /* with the heads' norms, rotation and storing of keys and values */
     double elementwise; /* norms, SwiGLU, additions, embedding */
     double wait;
     uint64_t weight_bytes; /* of matrices read, each once per pass */
@@ -185,19 +189,21 @@ void sg_take_profile(struct sg_engine *engine, struct sg_profile *out); /* and r
 
 /* -------------------------------------------------------------- vocabulary */
 
-enum { SG_PARSE_SPECIAL = 1 }; /* control tokens spelled in the text become control tokens */
+enum {
+    SG_PARSE_SPECIAL = 1
+}; /* control tokens spelled in the text become control tokens */
 
 /* Text to ids. *ids is malloc'ed (free it with free), even when *n is 0. No
  * token is added at either end. Time is close to linear on any input.
  * User-defined tokens (<think>, <tool_call> ...) are always recognised. */
-enum sg_status sg_tokenize(const struct sg_engine *engine, const char *text, size_t len, unsigned flags,
-                           int32_t **ids, size_t *n, struct sg_error *err);
+enum sg_status sg_tokenize(const struct sg_engine *engine, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n,
+                           struct sg_error *err);
 
 /* Ids to text, malloc'ed and NUL-terminated; len may be NULL. Control tokens are
  * spelled out when special is true and skipped otherwise. SG_USAGE when an id is
  * outside the vocabulary. The bytes need not be UTF-8. */
-enum sg_status sg_detokenize(const struct sg_engine *engine, const int32_t *ids, size_t n, bool special,
-                             char **text, size_t *len, struct sg_error *err);
+enum sg_status sg_detokenize(const struct sg_engine *engine, const int32_t *ids, size_t n, bool special, char **text, size_t *len,
+                             struct sg_error *err);
 
 /* The id of a control or user-defined token by its text, or -1. */
 int32_t sg_special_id(const struct sg_engine *engine, const char *text);
@@ -207,16 +213,20 @@ bool sg_is_eog(const struct sg_engine *engine, int32_t id);
 
 /* ---------------------------------------------------------------- template */
 
-enum sg_think { SG_THINK_AUTO, SG_THINK_ON, SG_THINK_OFF };
+enum sg_think {
+    SG_THINK_AUTO,
+    SG_THINK_ON,
+    SG_THINK_OFF
+};
 
 struct sg_tool_call {
     struct sg_str name;
-    struct sg_str arguments;  /* JSON text of an object, or any string */
-    bool arguments_verbatim;  /* a string: goes in as it is */
+    struct sg_str arguments; /* JSON text of an object, or any string */
+    bool arguments_verbatim; /* a string: goes in as it is */
 };
 
 struct sg_message {
-    struct sg_str role;      /* system, user, assistant, tool */
+    struct sg_str role; /* system, user, assistant, tool */
     struct sg_str content;
     struct sg_str reasoning; /* reasoning_content */
     bool has_reasoning;
@@ -229,14 +239,14 @@ struct sg_conversation {
     size_t n_messages;
     const struct sg_str *tools; /* each the JSON text of one tool object */
     size_t n_tools;
-    enum sg_think think;        /* ON: SG_USAGE with a template that has no thinking */
+    enum sg_think think; /* ON: SG_USAGE with a template that has no thinking */
     bool add_generation_prompt;
 };
 
 /* Renders a conversation with the model's template into text and ids, both
  * malloc'ed; either may be NULL. Contents never become control tokens. */
-enum sg_status sg_render(const struct sg_engine *engine, const struct sg_conversation *conversation,
-                         char **text, size_t *text_len, int32_t **ids, size_t *n_ids, struct sg_error *err);
+enum sg_status sg_render(const struct sg_engine *engine, const struct sg_conversation *conversation, char **text, size_t *text_len,
+                         int32_t **ids, size_t *n_ids, struct sg_error *err);
 
 /* ---------------------------------------------------------------- sessions */
 
@@ -244,9 +254,9 @@ enum sg_status sg_render(const struct sg_engine *engine, const struct sg_convers
 enum sg_status sg_session_open(struct sg_session **out, struct sg_engine *engine, size_t n_ctx, struct sg_error *err);
 void sg_session_close(struct sg_session *session); /* NULL is fine */
 
-size_t sg_length(const struct sg_session *session);           /* positions evaluated */
-size_t sg_capacity(const struct sg_session *session);         /* n_ctx */
-const int32_t *sg_ids(const struct sg_session *session);      /* (sg_length) the tokens evaluated */
+size_t sg_length(const struct sg_session *session);      /* positions evaluated */
+size_t sg_capacity(const struct sg_session *session);    /* n_ctx */
+const int32_t *sg_ids(const struct sg_session *session); /* (sg_length) the tokens evaluated */
 
 /* Keeps the first n positions and forgets the rest; n > length is clipped. */
 void sg_rewind(struct sg_session *session, size_t n);
@@ -267,7 +277,7 @@ struct sg_feed {
     struct sg_session *session;
     const int32_t *ids; /* (n) appended after sg_length(session) */
     size_t n;
-    size_t n_logits;    /* logits of the last n_logits of them are computed: 0, 1 (usual) .. n */
+    size_t n_logits;         /* logits of the last n_logits of them are computed: 0, 1 (usual) .. n */
     sg_logits_fn *on_logits; /* may be NULL: then only the last row is kept, for sg_logits */
     void *arg;
 };
@@ -306,27 +316,27 @@ struct sg_logit_bias {
 /* The chain and its definitions are llama.cpp's: logit bias, penalties, dry,
  * top_n_sigma, top_k, typical, top_p, min_p, xtc, temperature, draw. */
 struct sg_sampling {
-    uint64_t seed;            /* every value is a seed */
-    float temperature;        /* <= 0: greedy */
+    uint64_t seed;     /* every value is a seed */
+    float temperature; /* <= 0: greedy */
     float dynatemp_range, dynatemp_exponent;
-    int32_t top_k;            /* <= 0: off */
-    float top_p;              /* >= 1: off */
-    float min_p;              /* <= 0: off */
-    float typical_p;          /* >= 1: off */
-    float top_n_sigma;        /* <= 0: off */
+    int32_t top_k;     /* <= 0: off */
+    float top_p;       /* >= 1: off */
+    float min_p;       /* <= 0: off */
+    float typical_p;   /* >= 1: off */
+    float top_n_sigma; /* <= 0: off */
     float xtc_probability, xtc_threshold;
     int32_t min_keep;
-    int32_t penalty_last_n;   /* 0: off, -1: the whole context */
+    int32_t penalty_last_n; /* 0: off, -1: the whole context */
     float repeat_penalty, frequency_penalty, presence_penalty;
     float dry_multiplier, dry_base;
     int32_t dry_allowed_length, dry_last_n; /* last_n -1: the whole context */
     const struct sg_str *dry_breakers;      /* NULL: "\n" ":" "\"" "*" */
     size_t n_dry_breakers;
-    int32_t mirostat;         /* 0 off, 1, 2 */
+    int32_t mirostat; /* 0 off, 1, 2 */
     float mirostat_tau, mirostat_eta;
     const struct sg_logit_bias *biases;
     size_t n_biases;
-    char samplers[32];        /* order as letters, "" = "edskypmxt" */
+    char samplers[32]; /* order as letters, "" = "edskypmxt" */
 };
 
 /* Fills in what the model recommends: general.sampling.* of the file, else the
@@ -381,9 +391,9 @@ struct sg_matcher;
 /* Reads texts (SG_GRAMMAR_CHOICES: all of them, else one). A grammar is for one engine and
  * may serve any number of answers, one thread at a time. Errors: SG_USAGE with what is wrong
  * or not supported (nothing is ignored), SG_NO_MEMORY. */
-enum sg_status sg_grammar_open(struct sg_grammar **out, struct sg_engine *engine, enum sg_grammar_kind kind,
-                               const struct sg_str *texts, size_t n_texts, struct sg_error *err);
-void sg_grammar_close(struct sg_grammar *grammar); /* after its matchers; NULL is fine */
+enum sg_status sg_grammar_open(struct sg_grammar **out, struct sg_engine *engine, enum sg_grammar_kind kind, const struct sg_str *texts,
+                               size_t n_texts, struct sg_error *err);
+void sg_grammar_close(struct sg_grammar *grammar);         /* after its matchers; NULL is fine */
 size_t sg_grammar_bytes(const struct sg_grammar *grammar); /* memory that it holds now */
 
 /* One answer's way through a grammar. The constraint is valid as long as the matcher. The
@@ -398,14 +408,14 @@ bool sg_matcher_complete(const struct sg_matcher *matcher, bool *failed);
 
 struct sg_reply_options {
     struct sg_sampling sampling;
-    uint32_t attempt;            /* raised by /regen: other random numbers, same seed */
-    int64_t n_predict;           /* answer tokens, thinking not counted; < 0: no limit */
-    int64_t think_budget;        /* thinking tokens before the block is closed; < 0: no limit */
-    const struct sg_str *stop;   /* stop strings, for the answer, not for thinking; empty ones are ignored */
+    uint32_t attempt;          /* raised by /regen: other random numbers, same seed */
+    int64_t n_predict;         /* answer tokens, thinking not counted; < 0: no limit */
+    int64_t think_budget;      /* thinking tokens before the block is closed; < 0: no limit */
+    const struct sg_str *stop; /* stop strings, for the answer, not for thinking; empty ones are ignored */
     size_t n_stop;
-    bool ignore_eos;             /* end-of-turn tokens can not be sampled */
+    bool ignore_eos; /* end-of-turn tokens can not be sampled */
     bool loop_guard;
-    bool special;                /* control tokens appear in the text */
+    bool special;                           /* control tokens appear in the text */
     const struct sg_constraint *constraint; /* may be NULL; starts after thinking */
 };
 
@@ -416,12 +426,12 @@ enum sg_status sg_reply_open(struct sg_reply **out, const struct sg_engine *engi
 void sg_reply_close(struct sg_reply *reply); /* NULL is fine */
 
 struct sg_step {
-    int32_t id;              /* the token chosen: evaluate it next, unless finished; -1: ended without one */
-    enum sg_finish finish;   /* not NONE: this was the last call */
-    struct sg_str text;      /* answer bytes that may be shown now: whole UTF-8 characters */
-    struct sg_str thinking;  /* likewise, of the think block */
-    bool forced;             /* not sampled: closes a think block over budget */
-    double logprob;          /* of id in the model's own distribution; only if wanted, see sg_reply_want_logprobs */
+    int32_t id;             /* the token chosen: evaluate it next, unless finished; -1: ended without one */
+    enum sg_finish finish;  /* not NONE: this was the last call */
+    struct sg_str text;     /* answer bytes that may be shown now: whole UTF-8 characters */
+    struct sg_str thinking; /* likewise, of the think block */
+    bool forced;            /* not sampled: closes a think block over budget */
+    double logprob;         /* of id in the model's own distribution; only if wanted, see sg_reply_want_logprobs */
 };
 
 /* Chooses the next token from logits (n_vocab), which are not changed. Text
@@ -453,11 +463,13 @@ void sg_reply_counts(const struct sg_reply *reply, struct sg_reply_counts *out);
  * what several rows cost here, and guesses only when that pays. */
 struct sg_draft;
 enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engine, size_t n_ctx, struct sg_error *err);
-void sg_draft_close(struct sg_draft *draft); /* NULL is fine */
-void sg_draft_reset(struct sg_draft *draft); /* forgets the tokens, not what it learned */
+void sg_draft_close(struct sg_draft *draft);                                /* NULL is fine */
+void sg_draft_reset(struct sg_draft *draft);                                /* forgets the tokens, not what it learned */
 void sg_draft_accept(struct sg_draft *draft, const int32_t *ids, size_t n); /* tokens of the context, in order */
 /* Up to max (and SG_DRAFT_MAX) guesses of what follows; 0: better not. */
-enum { SG_DRAFT_MAX = 15 };
+enum {
+    SG_DRAFT_MAX = 15
+};
 size_t sg_draft_propose(struct sg_draft *draft, int32_t *out, size_t max);
 /* How long an evaluation of n rows of one session took. */
 void sg_draft_timing(struct sg_draft *draft, size_t n, double seconds);
@@ -482,8 +494,8 @@ enum sg_status sg_generate(struct sg_session *session, struct sg_reply *reply, s
 
 /* What this machine can do with the engine's threads, measured now (about 0.3 s, 256 MiB). */
 struct sg_machine {
-    const char *cpu;     /* its name; static */
-    double read_bytes;   /* per second, sequential, from memory */
+    const char *cpu;   /* its name; static */
+    double read_bytes; /* per second, sequential, from memory */
 };
 enum sg_status sg_measure(struct sg_engine *engine, struct sg_machine *out, struct sg_error *err);
 

@@ -11,7 +11,9 @@ struct arena {
     size_t used, size;
 };
 
-enum { ARENA_ALIGN = 64 }; /* a cache line; also a zmm register */
+enum {
+    ARENA_ALIGN = 64
+}; /* a cache line; also a zmm register */
 
 /* Returns aligned, uninitialized memory, or NULL while measuring. Going over the
  * measured size is a programming error and aborts. */

@@ -19,7 +19,7 @@
 
 enum {
     TILES_PER_SPAN = ATTN_SPAN / ATTN_TILE,
-    QUERIES = 32,        /* queries that share each loaded K and V value */
+    QUERIES = 32,            /* queries that share each loaded K and V value */
     SPANS_IN_PARALLEL = 512, /* of all rows together; beyond that tasks take whole rows */
 };
 
@@ -31,10 +31,10 @@ static size_t queries_per_block(const struct model *m) { return rows_per_block(m
 
 /* Scratch of one worker. */
 struct scratch {
-    float *q, *scores, *o, *total; /* (queries, dim), (queries, 64), (queries, dim) twice */
+    float *q, *scores, *o, *total;                     /* (queries, dim), (queries, 64), (queries, dim) twice */
     float *max, *sum, *factor, *total_max, *total_sum; /* (queries) */
-    float *q8_scale; /* (queries), with a K of int8 */
-    int8_t *q8;      /* (queries, q8_dim) */
+    float *q8_scale;                                   /* (queries), with a K of int8 */
+    int8_t *q8;                                        /* (queries, q8_dim) */
 };
 
 /* Numbers of a head whose K is int8: padded with zeros. */
@@ -61,10 +61,7 @@ size_t attention_worker_floats(const struct model *m)
 /* A partial: max, sum, 14 floats of padding, output. */
 static size_t partial_floats(const struct model *m) { return 16 + ROUND_UP(m->head_dim, (size_t)16); }
 
-size_t attention_partial_floats(const struct model *m)
-{
-    return SPANS_IN_PARALLEL * m->n_heads * partial_floats(m);
-}
+size_t attention_partial_floats(const struct model *m) { return SPANS_IN_PARALLEL * m->n_heads * partial_floats(m); }
 
 struct job {
     struct forward *f;
@@ -212,7 +209,8 @@ static void block_task(void *arg, size_t begin, size_t end, int worker)
                     merge(f->mm.kernels, s.total + j * dim, &s.total_max[j], &s.total_sum[j], s.o + j * dim, s.max[j], s.sum[j], dim);
             }
             for (size_t j = 0; j < n * group; j++)
-                finish(job->out + (row + j / group) * m->n_heads * dim + (head * group + j % group) * dim, s.total + j * dim, s.total_sum[j], dim);
+                finish(job->out + (row + j / group) * m->n_heads * dim + (head * group + j % group) * dim, s.total + j * dim,
+                       s.total_sum[j], dim);
             row += n;
         }
     }

@@ -54,17 +54,16 @@ static void add_edge(struct builder *b, uint32_t from, struct edge e)
     b->edges[b->n_edges++] = (struct draft){from, e};
 }
 
-static void add_epsilon(struct builder *b, uint32_t from, uint32_t to)
-{
-    add_edge(b, from, (struct edge){.kind = EDGE_EPSILON, .to = to});
-}
+static void add_epsilon(struct builder *b, uint32_t from, uint32_t to) { add_edge(b, from, (struct edge){.kind = EDGE_EPSILON, .to = to}); }
 
 static void add_bytes(struct builder *b, uint32_t from, uint8_t lo, uint8_t hi, uint32_t to)
 {
     add_edge(b, from, (struct edge){.kind = EDGE_BYTES, .lo = lo, .hi = hi, .to = to});
 }
 
-enum { TAILS = 4 }; /* a character has up to three continuation bytes */
+enum {
+    TAILS = 4
+}; /* a character has up to three continuation bytes */
 
 /* tails[k]: reads k continuation bytes of any value, then is at tails[0]; 0: not made yet. */
 static uint32_t tail(struct builder *b, uint32_t tails[TAILS], size_t k)
@@ -582,7 +581,8 @@ static enum sg_status refuse_left_recursion(struct automaton *a, const struct ex
         if (rule < a->n_rules && rule < g->n_rules && g->rules[rule].name) {
             const char *name = g->names.data + g->rules[rule].name;
             char shown[ESCAPED_MAX];
-            status = fail(err, SG_USAGE, "the grammar is left-recursive: rule %s can begin with itself", escaped(shown, name, strlen(name)));
+            status =
+                fail(err, SG_USAGE, "the grammar is left-recursive: rule %s can begin with itself", escaped(shown, name, strlen(name)));
         } else if (rule < a->n_rules) {
             status = fail(err, SG_USAGE, "the grammar is left-recursive: a rule can begin with itself");
         }
@@ -642,8 +642,8 @@ static enum sg_status build(struct automaton *a, struct builder *b, struct rever
         return fail(err, SG_USAGE, "the grammar is too large: it needs more than %d states", MAX_STATES);
     bool *state_ok = marks[0] = calloc((size_t)b->n_states + 1, 1), *rule_ok = marks[1] = calloc(b->n_rules, 1);
     bool *state_empty = marks[2] = calloc((size_t)b->n_states + 1, 1), *rule_empty = marks[3] = calloc(b->n_rules, 1);
-    if (!state_ok || !rule_ok || !state_empty || !rule_empty || !reverse_build(b, r) ||
-        !reach_end(b, r, true, state_ok, rule_ok) || !reach_end(b, r, false, state_empty, rule_empty))
+    if (!state_ok || !rule_ok || !state_empty || !rule_empty || !reverse_build(b, r) || !reach_end(b, r, true, state_ok, rule_ok) ||
+        !reach_end(b, r, false, state_empty, rule_empty))
         return fail(err, SG_NO_MEMORY, "out of memory for the grammar");
     if (!rule_ok[a->root])
         return fail(err, SG_USAGE, "the grammar matches nothing");

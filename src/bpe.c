@@ -7,7 +7,9 @@
 
 /* Words up to this many bytes take the simple way: looking through all pairs for the best is
  * faster than keeping them in order. */
-enum { SHORT_WORD = 48 };
+enum {
+    SHORT_WORD = 48
+};
 
 bool bpe_init(struct bpe *b, size_t n_merges)
 {
@@ -92,7 +94,9 @@ struct bpe_node {
     uint32_t rank;       /* of the pair that begins here; NONE: no merge, or no symbol any more */
 };
 
-enum { HEAP_ARITY = 4 }; /* half as many levels, that is cache misses, as a binary heap */
+enum {
+    HEAP_ARITY = 4
+}; /* half as many levels, that is cache misses, as a binary heap */
 
 static void sift_down(uint64_t *heap, size_t len, size_t at)
 {

@@ -13,7 +13,7 @@ struct bpe {
     int32_t bytes[256];       /* the tokens of single bytes: where every word starts */
     struct bpe_merge *merges; /* (n_merges) by rank: low ones, which are common, share cache lines */
     size_t n_merges;
-    struct hash_index index;  /* from pair to rank */
+    struct hash_index index; /* from pair to rank */
 };
 
 /* Makes an empty table for n_merges merges, every one of which must then be added. False: out of

@@ -6,7 +6,9 @@
 #include "mathfn.h"
 
 /* Sorting by counting pays from about this many on. */
-enum { SMALL = 48 };
+enum {
+    SMALL = 48
+};
 
 bool candidates_open(struct candidates *c, size_t capacity)
 {
@@ -40,7 +42,10 @@ static void insertion_sort(uint64_t *code, size_t n)
 /* Stable counting sorts by 11 bits at a time, least significant first. */
 void sort_codes(uint64_t *code, uint64_t *spare, size_t n, bool in_order_of_id)
 {
-    enum { BITS = 11, BUCKETS = 1 << BITS };
+    enum {
+        BITS = 11,
+        BUCKETS = 1 << BITS
+    };
     if (n <= SMALL) {
         insertion_sort(code, n);
         return;
@@ -95,7 +100,9 @@ size_t best_of(uint64_t *code, size_t k, const float *logits, size_t n)
      * all blocks of 16 have none, and seeing that costs a few vector instructions. */
     float worst = found ? candidate_logit(code[0]) : 0;
     while (i < n) {
-        enum { BLOCK = 16 };
+        enum {
+            BLOCK = 16
+        };
         size_t end = MIN(i + BLOCK, n);
         if (end - i == BLOCK) {
             int any = 0;

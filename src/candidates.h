@@ -30,7 +30,11 @@ static inline float candidate_logit(uint64_t code)
     return logit;
 }
 
-enum candidate_order { BY_ID, BY_LOGIT, NO_ORDER };
+enum candidate_order {
+    BY_ID,
+    BY_LOGIT,
+    NO_ORDER
+};
 
 struct candidates {
     uint64_t *code;  /* (n) */

@@ -4,10 +4,7 @@
 
 #include "json.h"
 
-static bool equals(struct sg_str s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
+static bool equals(struct sg_str s, const char *text) { return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0; }
 
 static bool starts_with(struct sg_str s, const char *text)
 {
@@ -33,16 +30,10 @@ struct writer {
     struct sg_error *err;
 };
 
-static void put(struct writer *w, const char *text)
-{
-    buf_puts(&w->piece, text);
-}
+static void put(struct writer *w, const char *text) { buf_puts(&w->piece, text); }
 
 /* A string of the request. */
-static void put_str(struct writer *w, struct sg_str s)
-{
-    buf_append_utf8(&w->piece, s.data, s.len);
-}
+static void put_str(struct writer *w, struct sg_str s) { buf_append_utf8(&w->piece, s.data, s.len); }
 
 /* JSON text as Jinja's tojson would print the value. */
 static enum sg_status put_json(struct writer *w, struct sg_str s, const char *what)
@@ -139,9 +130,8 @@ static bool split(struct sg_str s, const char *mark, bool last, struct sg_str *p
     return found;
 }
 
-static const char tools_head[] =
-    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
+static const char tools_head[] = "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+                                 "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
 static const char tools_tail[] =
     "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
     "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
@@ -268,8 +258,8 @@ static enum sg_status render_chatml(struct writer *w, const struct sg_conversati
     return c->add_generation_prompt ? begin_turn(w, "assistant\n") : SG_OK;
 }
 
-enum sg_status chat_render(enum chat_template kind, const struct tokenizer *t, const struct sg_conversation *c,
-                           struct buf *text, struct ids *ids, struct sg_error *err)
+enum sg_status chat_render(enum chat_template kind, const struct tokenizer *t, const struct sg_conversation *c, struct buf *text,
+                           struct ids *ids, struct sg_error *err)
 {
     struct writer w = {.tokenizer = t, .text = text, .ids = ids, .err = err};
     if (c->think == SG_THINK_ON && !chat_can_think(kind))

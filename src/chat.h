@@ -22,7 +22,7 @@ bool chat_can_think(enum chat_template kind);
 
 /* Appends text and ids (either may be NULL) of a conversation. Everything between two
  * control tokens of the template is tokenized as one piece with control parsing off. */
-enum sg_status chat_render(enum chat_template kind, const struct tokenizer *t, const struct sg_conversation *c,
-                           struct buf *text, struct ids *ids, struct sg_error *err);
+enum sg_status chat_render(enum chat_template kind, const struct tokenizer *t, const struct sg_conversation *c, struct buf *text,
+                           struct ids *ids, struct sg_error *err);
 
 #endif

@@ -20,7 +20,9 @@ struct canonical {
     bool trim_before; /* it ended with - */
 };
 
-enum { MAX_TEMPLATE = 1 << 18 }; /* real ones have less than a tenth of this */
+enum {
+    MAX_TEMPLATE = 1 << 18
+}; /* real ones have less than a tenth of this */
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
@@ -202,12 +204,9 @@ static const char *const family[] = {
     "+'\\n</tool_response>'",
 };
 static const char *const thinking[] = {
-    "message.reasoning_content",
-    "last_query_index=messages|length-1",
-    "ns.multi_step_tool",
-    "loop.index0>ns.last_query_index",
-    "loop.lastor(notloop.lastand",
-    "+'\\n<think>\\n'+reasoning_content.strip('\\n')+'\\n</think>\\n\\n'+content.lstrip('\\n')}}",
+    "message.reasoning_content",   "last_query_index=messages|length-1",
+    "ns.multi_step_tool",          "loop.index0>ns.last_query_index",
+    "loop.lastor(notloop.lastand", "+'\\n<think>\\n'+reasoning_content.strip('\\n')+'\\n</think>\\n\\n'+content.lstrip('\\n')}}",
 };
 
 static bool holds_all(const char *form, const char *const *pieces, size_t n)

@@ -8,7 +8,9 @@
 
 /* A trained matrix holds no such run of zero bytes, but a file whose download left a hole does.
  * Embeddings may: the rows of unused tokens. */
-enum { HOLE_BYTES = 64 << 10 };
+enum {
+    HOLE_BYTES = 64 << 10
+};
 
 struct check {
     sg_note_fn *note;
@@ -62,15 +64,16 @@ static void check_tensor(struct check *c, const struct gguf *g, const struct ggu
             first = i;
     }
     if (bad)
-        tell(c, true, "%s (%s): %zu of %zu %s NaN or infinite, the first in row %zu at column %zu", name, gguf_type_name(t), bad, n / traits->block,
-             traits->block > 1 ? "blocks have a scale that is" : "weights are", first / (size_t)t->dims[0], first % (size_t)t->dims[0]);
+        tell(c, true, "%s (%s): %zu of %zu %s NaN or infinite, the first in row %zu at column %zu", name, gguf_type_name(t), bad,
+             n / traits->block, traits->block > 1 ? "blocks have a scale that is" : "weights are", first / (size_t)t->dims[0],
+             first % (size_t)t->dims[0]);
     if (quant_find_nonzero(type, t->data, n) == n)
         tell(c, true, "%s (%s): all its weights are 0", name, gguf_type_name(t));
     else if (strcmp(name, "token_embd.weight") != 0 && strcmp(name, "output.weight") != 0) {
         size_t length, begin = longest_zeros(t->data, (size_t)t->bytes, &length);
         if (length >= HOLE_BYTES)
-            tell(c, true, "%s (%s): a hole of %zu KiB of zero bytes at offset %zu of the file: an incomplete download?", name, gguf_type_name(t), length >> 10,
-                 (size_t)(t->data - g->map.data) + begin);
+            tell(c, true, "%s (%s): a hole of %zu KiB of zero bytes at offset %zu of the file: an incomplete download?", name,
+                 gguf_type_name(t), length >> 10, (size_t)(t->data - g->map.data) + begin);
     }
     if (c->problems == problems)
         tell(c, false, "%s (%s): %" PRIu64 " bytes are sound", name, gguf_type_name(t), t->bytes);

@@ -33,7 +33,10 @@ static uint64_t saved_state(void)
 static bool amx_granted(void)
 {
 #if defined __linux__ && defined __x86_64__
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    enum {
+        ARCH_REQ_XCOMP_PERM = 0x1023,
+        XFEATURE_XTILEDATA = 18
+    };
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 #else
     return false;
@@ -42,7 +45,11 @@ static bool amx_granted(void)
 
 static unsigned detect(void)
 {
-    enum { XMM_YMM = 0x6, AND_ZMM = 0xE6, TILES = 0x60000 };
+    enum {
+        XMM_YMM = 0x6,
+        AND_ZMM = 0xE6,
+        TILES = 0x60000
+    };
     unsigned a, b, c, d, features = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return 0;
@@ -75,7 +82,11 @@ static unsigned detect(void)
 static unsigned detect(void)
 {
 #ifdef __linux__
-    enum { ASIMD = 1 << 1, ASIMDDP = 1 << 20, HWCAP2_BIT_I8MM = 1 << 13 };
+    enum {
+        ASIMD = 1 << 1,
+        ASIMDDP = 1 << 20,
+        HWCAP2_BIT_I8MM = 1 << 13
+    };
     unsigned long hwcap = getauxval(AT_HWCAP), hwcap2 = getauxval(AT_HWCAP2);
     unsigned features = 0;
     features |= hwcap & ASIMD ? CPU_NEON : 0;

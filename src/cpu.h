@@ -4,16 +4,16 @@
 
 #include "base.h"
 
-enum cpu_feature { /* bits of cpu_features(); a bit is set only if the OS also saves the registers */
-    CPU_AVX2 = 1 << 0,       /* AVX2, FMA and F16C */
-    CPU_AVXVNNI = 1 << 1,    /* 256-bit AVX-VNNI */
-    CPU_AVX512 = 1 << 2,     /* F, BW, VL, DQ */
+enum cpu_feature {        /* bits of cpu_features(); a bit is set only if the OS also saves the registers */
+    CPU_AVX2 = 1 << 0,    /* AVX2, FMA and F16C */
+    CPU_AVXVNNI = 1 << 1, /* 256-bit AVX-VNNI */
+    CPU_AVX512 = 1 << 2,  /* F, BW, VL, DQ */
     CPU_AVX512VNNI = 1 << 3,
     CPU_VPOPCNTDQ = 1 << 4,
     CPU_BITALG = 1 << 5,
     CPU_VBMI = 1 << 6,
     CPU_GFNI = 1 << 7,
-    CPU_AMX = 1 << 8,        /* AMX-TILE and AMX-INT8, permission granted */
+    CPU_AMX = 1 << 8, /* AMX-TILE and AMX-INT8, permission granted */
     CPU_NEON = 1 << 16,
     CPU_DOTPROD = 1 << 17,
     CPU_I8MM = 1 << 18,

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-enum { MAX_MODULUS = 1000 };
+enum {
+    MAX_MODULUS = 1000
+};
 
 bool decimal_parse(struct decimal *d, const char *text, size_t len)
 {
@@ -212,8 +214,8 @@ static uint32_t bound_digits(struct digits *d, size_t at, bool at_low, bool at_h
 }
 
 /* Adds to `all` the values from low to high (NULL: no limit), neither negative. */
-static void add_sizes(struct digits *d, const struct limits *l, const struct decimal *low, bool low_excluded,
-                      const struct decimal *high, bool high_excluded, uint32_t sign, uint32_t all)
+static void add_sizes(struct digits *d, const struct limits *l, const struct decimal *low, bool low_excluded, const struct decimal *high,
+                      bool high_excluded, uint32_t sign, uint32_t all)
 {
     struct exprs *g = d->x->g;
     size_t most = l->integer ? JX_INT_DIGITS : JX_DIGITS, scale = d->fraction;
@@ -223,8 +225,7 @@ static void add_sizes(struct digits *d, const struct limits *l, const struct dec
         if (high && MAX(high->n_whole, (size_t)1) < n)
             break;
         d->whole = n;
-        d->fraction = l->has_multiple ? scale : l->integer ? 0
-                                                           : most - n;
+        d->fraction = l->has_multiple ? scale : l->integer ? 0 : most - n;
         bool own_low = MAX(low->n_whole, (size_t)1) == n, own_high = high && MAX(high->n_whole, (size_t)1) == n;
         for (size_t i = 0; i < n + d->fraction; i++) {
             long place = (long)i - (long)n;

@@ -4,7 +4,9 @@
 
 #include "jsonexpr.h"
 
-enum { DECIMAL_DIGITS = 40 };
+enum {
+    DECIMAL_DIGITS = 40
+};
 
 /* digits[0..n_whole) before the point, without leading zeros, then n_fraction after it,
  * without trailing zeros. Zero has no digits and is not negative. */

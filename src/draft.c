@@ -15,10 +15,10 @@
 #include <string.h>
 
 enum {
-    ORDER = 3,           /* tokens that must agree */
-    MATCH_MAX = 32,      /* how far back a match is followed */
-    CLASSES = 5,         /* of match lengths: 3, 4, 5..7, 8..15, 16.. */
-    INDEX_BITS = 16,     /* slots of the index: 256 KiB; a collision only loses a guess */
+    ORDER = 3,       /* tokens that must agree */
+    MATCH_MAX = 32,  /* how far back a match is followed */
+    CLASSES = 5,     /* of match lengths: 3, 4, 5..7, 8..15, 16.. */
+    INDEX_BITS = 16, /* slots of the index: 256 KiB; a collision only loses a guess */
     NOWHERE = UINT32_MAX,
 };
 
@@ -31,12 +31,12 @@ static const double learning_rate = 0.08;
 static const double prior_row_price = 0.45;
 
 struct sg_draft {
-    struct ids ids;                    /* the context; reserved at the start */
-    uint32_t index[1 << INDEX_BITS];   /* hash of ORDER tokens -> position after their last occurrence */
-    double right[CLASSES];             /* chance that a guess of this class is right */
-    double one_row, row_price;         /* seconds; price of a further row relative to one_row */
-    uint32_t guess;                    /* where the continuation is copied from, or NOWHERE */
-    int class;                         /* of that guess */
+    struct ids ids;                  /* the context; reserved at the start */
+    uint32_t index[1 << INDEX_BITS]; /* hash of ORDER tokens -> position after their last occurrence */
+    double right[CLASSES];           /* chance that a guess of this class is right */
+    double one_row, row_price;       /* seconds; price of a further row relative to one_row */
+    uint32_t guess;                  /* where the continuation is copied from, or NOWHERE */
+    int class;                       /* of that guess */
 };
 
 enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engine, size_t n_ctx, struct sg_error *err)

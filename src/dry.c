@@ -22,17 +22,14 @@ struct dry {
     int32_t *found;   /* (last_n) tokens whose length is not 0 */
     size_t n_found;
 
-    uint32_t *whole;  /* (n_vocab bits) tokens that hold a whole breaker; NULL: no breakers */
-    uint32_t *first;  /* (n_vocab + 1) splits of token t are first[t] .. first[t + 1] */
+    uint32_t *whole; /* (n_vocab bits) tokens that hold a whole breaker; NULL: no breakers */
+    uint32_t *first; /* (n_vocab + 1) splits of token t are first[t] .. first[t + 1] */
     struct split *splits;
     size_t n_splits, cap_splits;
     struct ids tails;
 };
 
-static bool is_whole(const struct dry *d, int32_t id)
-{
-    return d->whole && d->whole[id / 32] >> id % 32 & 1;
-}
+static bool is_whole(const struct dry *d, int32_t id) { return d->whole && d->whole[id / 32] >> id % 32 & 1; }
 
 static bool add_split(struct dry *d, struct split s)
 {
@@ -109,8 +106,8 @@ done:
     return status;
 }
 
-enum sg_status dry_open(struct dry **out, size_t last_n, size_t allowed, const struct sg_str *breakers, size_t n_breakers,
-                        size_t n_vocab, const struct tokenizer *t, struct sg_error *err)
+enum sg_status dry_open(struct dry **out, size_t last_n, size_t allowed, const struct sg_str *breakers, size_t n_breakers, size_t n_vocab,
+                        const struct tokenizer *t, struct sg_error *err)
 {
     struct dry *d = *out = calloc(1, sizeof *d);
     if (!d)

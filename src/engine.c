@@ -33,19 +33,18 @@ static enum sg_status open_kernels(struct sg_engine *e, const struct sg_options 
 {
     unsigned features = cpu_features();
     if (!kernels_select(&e->kernels, features, o->isa))
-        return fail(err, SG_USAGE, "instruction set \"%s\" is unknown or not available on this CPU; there are: %s", o->isa, sg_isa_available());
+        return fail(err, SG_USAGE, "instruction set \"%s\" is unknown or not available on this CPU; there are: %s", o->isa,
+                    sg_isa_available());
     const char *wrong = kernels_self_test(&e->kernels);
     if (wrong)
-        return fail(err, SG_FAIL, "self-test: kernel %s of level %s computes wrong results on this CPU; SIGNUM_ISA=scalar avoids it", wrong, e->kernels.level);
+        return fail(err, SG_FAIL, "self-test: kernel %s of level %s computes wrong results on this CPU; SIGNUM_ISA=scalar avoids it", wrong,
+                    e->kernels.level);
     if (o->matmul != SG_MATMUL_AUTO && !e->kernels.q1[o->matmul - 1])
         return fail(err, SG_USAGE, "this --matmul family does not exist at level %s", e->kernels.level);
     return SG_OK;
 }
 
-static size_t kv_budget(const struct sg_options *o)
-{
-    return o->kv_budget ? o->kv_budget : cpu_memory_available() / 2;
-}
+static size_t kv_budget(const struct sg_options *o) { return o->kv_budget ? o->kv_budget : cpu_memory_available() / 2; }
 
 static enum sg_status open_compute(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
 {
@@ -221,7 +220,8 @@ void sg_take_profile(struct sg_engine *e, struct sg_profile *out)
     e->forward.profile = (struct sg_profile){0};
 }
 
-enum sg_status sg_tokenize(const struct sg_engine *e, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n, struct sg_error *err)
+enum sg_status sg_tokenize(const struct sg_engine *e, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n,
+                           struct sg_error *err)
 {
     struct ids v = {0};
     *ids = NULL;
@@ -240,7 +240,8 @@ enum sg_status sg_tokenize(const struct sg_engine *e, const char *text, size_t l
     return SG_OK;
 }
 
-enum sg_status sg_detokenize(const struct sg_engine *e, const int32_t *ids, size_t n, bool special, char **text, size_t *len, struct sg_error *err)
+enum sg_status sg_detokenize(const struct sg_engine *e, const int32_t *ids, size_t n, bool special, char **text, size_t *len,
+                             struct sg_error *err)
 {
     struct buf b = {0};
     *text = NULL;
@@ -264,9 +265,13 @@ enum sg_status sg_detokenize(const struct sg_engine *e, const int32_t *ids, size
 
 int32_t sg_special_id(const struct sg_engine *e, const char *text) { return tokenizer_special(e->tokenizer, text, strlen(text)); }
 
-bool sg_is_eog(const struct sg_engine *e, int32_t id) { return id >= 0 && (size_t)id < e->model.n_vocab && tokenizer_is_eog(e->tokenizer, id); }
+bool sg_is_eog(const struct sg_engine *e, int32_t id)
+{
+    return id >= 0 && (size_t)id < e->model.n_vocab && tokenizer_is_eog(e->tokenizer, id);
+}
 
-enum sg_status sg_render(const struct sg_engine *e, const struct sg_conversation *c, char **text, size_t *text_len, int32_t **ids, size_t *n_ids, struct sg_error *err)
+enum sg_status sg_render(const struct sg_engine *e, const struct sg_conversation *c, char **text, size_t *text_len, int32_t **ids,
+                         size_t *n_ids, struct sg_error *err)
 {
     struct buf b = {0};
     struct ids v = {0};

@@ -23,24 +23,24 @@ struct sg_engine {
     struct kv_pool kv;
     struct arena scratch;
     struct forward forward;
-    bool has_weights;       /* false: opened with weights_unneeded */
+    bool has_weights; /* false: opened with weights_unneeded */
     struct sg_info info;
-    struct trie *trie;      /* of the vocabulary; made when the first grammar is opened */
+    struct trie *trie; /* of the vocabulary; made when the first grammar is opened */
     char kernels_text[64];
     char *path;
-    uint64_t hash[2];       /* of the model file; 0, 0: not computed yet (state.c) */
+    uint64_t hash[2]; /* of the model file; 0, 0: not computed yet (state.c) */
 };
 
 struct sg_session {
     struct sg_engine *engine;
     size_t n_ctx, length;
-    int32_t *ids;               /* (n_ctx), lazily touched */
-    struct kv_block **blocks;   /* (DIV_UP(n_ctx, KV_BLOCK)) */
+    int32_t *ids;             /* (n_ctx), lazily touched */
+    struct kv_block **blocks; /* (DIV_UP(n_ctx, KV_BLOCK)) */
     size_t n_blocks;
-    float *logits;              /* (n_vocab) */
+    float *logits; /* (n_vocab) */
     bool has_logits;
-    bool delivered;             /* logits was written by the evaluation that is going on */
-    struct arena arena;         /* owns all of the above but the blocks */
+    bool delivered;     /* logits was written by the evaluation that is going on */
+    struct arena arena; /* owns all of the above but the blocks */
 };
 
 /* session.c: private bytes of a session without its KV, and rows per forward pass. */

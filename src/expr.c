@@ -144,10 +144,7 @@ static uint32_t node_new(struct exprs *g, struct expr e)
     return (uint32_t)g->n_nodes++;
 }
 
-uint32_t expr_empty(struct exprs *g)
-{
-    return node_new(g, (struct expr){.kind = EXPR_EMPTY});
-}
+uint32_t expr_empty(struct exprs *g) { return node_new(g, (struct expr){.kind = EXPR_EMPTY}); }
 
 uint32_t expr_bytes(struct exprs *g, const char *text, size_t len)
 {
@@ -160,10 +157,7 @@ uint32_t expr_bytes(struct exprs *g, const char *text, size_t len)
     return node_new(g, (struct expr){.kind = EXPR_BYTES, .first = begin, .last = begin + (uint32_t)len});
 }
 
-uint32_t expr_text(struct exprs *g, const char *text)
-{
-    return expr_bytes(g, text, strlen(text));
-}
+uint32_t expr_text(struct exprs *g, const char *text) { return expr_bytes(g, text, strlen(text)); }
 
 uint32_t expr_class(struct exprs *g, const struct charset *s)
 {
@@ -190,15 +184,9 @@ uint32_t expr_range(struct exprs *g, uint32_t lo, uint32_t hi)
     return expr_class(g, &(struct charset){.ranges = &r, .n = 1});
 }
 
-uint32_t expr_seq(struct exprs *g)
-{
-    return node_new(g, (struct expr){.kind = EXPR_SEQ});
-}
+uint32_t expr_seq(struct exprs *g) { return node_new(g, (struct expr){.kind = EXPR_SEQ}); }
 
-uint32_t expr_alt(struct exprs *g)
-{
-    return node_new(g, (struct expr){.kind = EXPR_ALT});
-}
+uint32_t expr_alt(struct exprs *g) { return node_new(g, (struct expr){.kind = EXPR_ALT}); }
 
 uint32_t expr_add(struct exprs *g, uint32_t parent, uint32_t child)
 {
@@ -220,10 +208,7 @@ uint32_t expr_repeat(struct exprs *g, uint32_t child, uint32_t min, uint32_t max
     return node_new(g, (struct expr){.kind = EXPR_REPEAT, .first = child, .last = child, .min = min, .max = max});
 }
 
-uint32_t expr_optional(struct exprs *g, uint32_t child)
-{
-    return expr_repeat(g, child, 0, 1);
-}
+uint32_t expr_optional(struct exprs *g, uint32_t child) { return expr_repeat(g, child, 0, 1); }
 
 uint32_t rule_new(struct exprs *g, const char *name, size_t len)
 {
@@ -257,7 +242,4 @@ void rule_define(struct exprs *g, uint32_t rule, uint32_t body)
         g->rules[rule].body = body;
 }
 
-uint32_t expr_rule(struct exprs *g, uint32_t rule)
-{
-    return node_new(g, (struct expr){.kind = EXPR_RULE, .min = rule});
-}
+uint32_t expr_rule(struct exprs *g, uint32_t rule) { return node_new(g, (struct expr){.kind = EXPR_RULE, .min = rule}); }

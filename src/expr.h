@@ -68,9 +68,11 @@ struct exprs {
     struct range *ranges;
     size_t n_ranges, ranges_cap;
     struct buf bytes, names;
-    enum { EXPRS_OK,
-           EXPRS_NO_MEMORY,
-           EXPRS_TOO_LARGE } failure;
+    enum {
+        EXPRS_OK,
+        EXPRS_NO_MEMORY,
+        EXPRS_TOO_LARGE
+    } failure;
 };
 
 void exprs_free(struct exprs *g);

@@ -60,17 +60,17 @@ void forward_layout(struct forward *f, struct arena *a)
     f->freq = ARENA_ARRAY(a, double, m->head_dim / 2);
     f->x = ARENA_ARRAY(a, float, rows * m->n_embd);
     f->h = ARENA_ARRAY(a, float, rows * m->n_embd);
-    f->q = ARENA_ARRAY(a, float, rows * q_width);
-    f->k = ARENA_ARRAY(a, float, rows * kv_width);
-    f->v = ARENA_ARRAY(a, float, rows * kv_width);
-    f->attn = ARENA_ARRAY(a, float, rows * q_width);
+    f->q = ARENA_ARRAY(a, float, rows *q_width);
+    f->k = ARENA_ARRAY(a, float, rows *kv_width);
+    f->v = ARENA_ARRAY(a, float, rows *kv_width);
+    f->attn = ARENA_ARRAY(a, float, rows *q_width);
     f->gate = ARENA_ARRAY(a, float, rows * m->n_ff);
     f->up = ARENA_ARRAY(a, float, rows * m->n_ff);
     f->cos = ARENA_ARRAY(a, float, rows * m->head_dim / 2);
     f->sin = ARENA_ARRAY(a, float, rows * m->head_dim / 2);
     f->partial = ARENA_ARRAY(a, float, attention_partial_floats(m));
     f->worker_floats = ROUND_UP(attention_worker_floats(m), (size_t)16);
-    f->worker = ARENA_ARRAY(a, float, f->worker_floats * (size_t)pool_threads(f->mm.pool));
+    f->worker = ARENA_ARRAY(a, float, f->worker_floats *(size_t)pool_threads(f->mm.pool));
     f->max_logit_rows = MIN(rows, (size_t)16);
     f->logits = ARENA_ARRAY(a, float, f->max_logit_rows * m->n_vocab);
 }
@@ -98,7 +98,8 @@ static void embed_rows(void *arg, size_t begin, size_t end, int worker)
     const struct model *m = f->model;
     size_t half = m->head_dim / 2;
     for (size_t r = begin; r < end; r++) {
-        quant_dequantize(m->token_embd.type, f->x + r * m->n_embd, m->token_embd.data + (size_t)s->rows[r].token * m->token_embd.row_bytes, m->n_embd);
+        quant_dequantize(m->token_embd.type, f->x + r * m->n_embd, m->token_embd.data + (size_t)s->rows[r].token * m->token_embd.row_bytes,
+                         m->n_embd);
         for (size_t i = 0; i < half; i++) {
             double sine, cosine;
             sincos_f64((double)s->rows[r].pos * f->freq[i], &sine, &cosine);
@@ -161,7 +162,8 @@ static void silu_rows(void *arg, size_t begin, size_t end, int worker)
 
 static enum sg_status damaged(struct sg_error *err)
 {
-    return fail(err, SG_FAIL, "a number that is not finite appeared during evaluation: the model file is damaged (`signum check` finds out where)");
+    return fail(err, SG_FAIL,
+                "a number that is not finite appeared during evaluation: the model file is damaged (`signum check` finds out where)");
 }
 
 /* Adds the time since the last lap to a part of the profile: 20 ns a call, a few hundred
@@ -174,7 +176,8 @@ static void lap(struct forward *f, double *part)
 }
 
 /* The current input of the matmuls, made from x (n, cols) for these weights. */
-static enum sg_status prepare(struct forward *f, const float *x, size_t n, size_t cols, const struct tensor *const *weights, size_t n_weights, struct sg_error *err)
+static enum sg_status prepare(struct forward *f, const float *x, size_t n, size_t cols, const struct tensor *const *weights,
+                              size_t n_weights, struct sg_error *err)
 {
     lap(f, &f->profile.elementwise);
     bool finite = matmul_input(&f->mm, x, n, cols, weights, n_weights);
@@ -260,7 +263,8 @@ static enum sg_status run_logits(struct step *s, forward_logits_fn *on_logits, v
     return SG_OK;
 }
 
-enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, forward_logits_fn *on_logits, void *arg, struct sg_error *err)
+enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, forward_logits_fn *on_logits, void *arg,
+                           struct sg_error *err)
 {
     const struct model *m = f->model;
     struct step s = {.f = f, .rows = rows, .n = n};

@@ -31,10 +31,7 @@ static enum sg_status refuse(const struct parser *p, const char *what)
     return fail(p->err, SG_USAGE, "grammar, line %zu: %s", line, what);
 }
 
-static bool next_is(const struct parser *p, char c)
-{
-    return p->at < p->len && p->text[p->at] == c;
-}
+static bool next_is(const struct parser *p, char c) { return p->at < p->len && p->text[p->at] == c; }
 
 static bool skip(struct parser *p, const char *s)
 {
@@ -130,9 +127,7 @@ static enum sg_status read_char(struct parser *p, uint32_t *c)
     p->at++;
     char e = p->at < p->len ? p->text[p->at] : 0;
     const char *found = e ? strchr(escapes, e) : NULL;
-    size_t digits = e == 'x' ? 2 : e == 'u' ? 4
-                               : e == 'U'   ? 8
-                                            : 0;
+    size_t digits = e == 'x' ? 2 : e == 'u' ? 4 : e == 'U' ? 8 : 0;
     p->at++;
     if (found) {
         *c = (uint8_t)meaning[found - escapes];

@@ -13,8 +13,8 @@ struct generation {
     sg_step_fn *on_step;
     void *arg;
     struct sg_draft_counts *counts;
-    float *rows;           /* (SG_DRAFT_MAX + 1, n_vocab) logits of one evaluation, with a draft */
-    size_t first;          /* position of rows[0] */
+    float *rows;  /* (SG_DRAFT_MAX + 1, n_vocab) logits of one evaluation, with a draft */
+    size_t first; /* position of rows[0] */
 };
 
 static void keep_row(void *arg, size_t position, const float *logits)
@@ -109,7 +109,8 @@ enum sg_status sg_generate(struct sg_session *session, struct sg_reply *reply, s
                            struct sg_draft_counts *counts, struct sg_error *err)
 {
     struct sg_draft_counts unused;
-    struct generation g = {.session = session, .reply = reply, .draft = draft, .on_step = on_step, .arg = arg, .counts = counts ? counts : &unused};
+    struct generation g = {
+        .session = session, .reply = reply, .draft = draft, .on_step = on_step, .arg = arg, .counts = counts ? counts : &unused};
     *g.counts = (struct sg_draft_counts){0};
     if (!session->has_logits)
         return fail(err, SG_USAGE, "nothing was evaluated: there are no logits to choose from");

@@ -23,21 +23,21 @@
 #include "quant.h"
 
 enum {
-    MAX_ENTRIES = 1 << 16,        /* keys; tensors */
-    MAX_ELEMENTS = 1 << 24,       /* of an array; the largest known has 280,147 */
+    MAX_ENTRIES = 1 << 16,  /* keys; tensors */
+    MAX_ELEMENTS = 1 << 24, /* of an array; the largest known has 280,147 */
     MAX_STRING = 64 << 20,
-    MAX_KEY = (1 << 16) - 1,      /* as the specification says */
-    MAX_TENSOR_NAME = 64,         /* likewise */
+    MAX_KEY = (1 << 16) - 1, /* as the specification says */
+    MAX_TENSOR_NAME = 64,    /* likewise */
     MAX_ALIGNMENT = 64 << 10,
     MIN_KEY_BYTES = 8 + 1 + 4 + 1, /* the smallest key and tensor: bounds the counts by the file's size */
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
-    MAX_PROBES = 1024,            /* honest names need far fewer; more means a file built to be slow */
+    MAX_PROBES = 1024, /* honest names need far fewer; more means a file built to be slow */
     Q2_0_ID = 42,
     PQ2_0_ID = 142,
 };
 
-static const char *const type_names[] = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32",
-                                         "bool", "string", "array", "uint64", "int64", "float64"};
+static const char *const type_names[] = {"uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
+                                         "bool",  "string", "array",  "uint64", "int64",  "float64"};
 static const uint8_t type_bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 /* ------------------------------------------------------------------ cursor */
@@ -70,8 +70,8 @@ static enum sg_status take_string(struct cursor *c, size_t max, const char *what
     if (!take(c, &len, sizeof len))
         return cut_short(c, what, err);
     if (len > c->left)
-        return fail(err, SG_BAD_MODEL, "%s: %s claims %" PRIu64 " bytes where the file has %zu left: it is truncated or damaged",
-                    c->path, what, len, c->left);
+        return fail(err, SG_BAD_MODEL, "%s: %s claims %" PRIu64 " bytes where the file has %zu left: it is truncated or damaged", c->path,
+                    what, len, c->left);
     if (len > max)
         return fail(err, SG_BAD_MODEL, "%s: %s has %" PRIu64 " bytes, more than the %zu that signum accepts", c->path, what, len, max);
     *out = (struct sg_str){(const char *)c->at, (size_t)len};
@@ -193,11 +193,12 @@ static enum sg_status parse_header(struct gguf *g, struct cursor *c, struct sg_e
     if (!take(c, &n_tensors, sizeof n_tensors) || !take(c, &n_values, sizeof n_values))
         return cut_short(c, "its header", err);
     if (n_tensors > c->left / MIN_TENSOR_BYTES || n_values > c->left / MIN_KEY_BYTES)
-        return fail(err, SG_BAD_MODEL, "%s: claims %" PRIu64 " tensors and %" PRIu64 " keys, more than fit into its %zu bytes: it is truncated or damaged",
+        return fail(err, SG_BAD_MODEL,
+                    "%s: claims %" PRIu64 " tensors and %" PRIu64 " keys, more than fit into its %zu bytes: it is truncated or damaged",
                     g->path, n_tensors, n_values, g->map.size);
     if (n_tensors > MAX_ENTRIES || n_values > MAX_ENTRIES)
-        return fail(err, SG_BAD_MODEL, "%s: has %" PRIu64 " tensors and %" PRIu64 " keys; signum accepts %d of each", g->path,
-                    n_tensors, n_values, MAX_ENTRIES);
+        return fail(err, SG_BAD_MODEL, "%s: has %" PRIu64 " tensors and %" PRIu64 " keys; signum accepts %d of each", g->path, n_tensors,
+                    n_values, MAX_ENTRIES);
     g->n_tensors = (size_t)n_tensors;
     g->n_values = (size_t)n_values;
     return SG_OK;
@@ -321,11 +322,14 @@ static enum sg_status refuse_type(const struct gguf *g, const char *tensor, uint
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (known[i].id == id)
-            return fail(err, SG_BAD_MODEL, "%s: tensor %s has type %" PRIu32 " (%s%s%s), which signum does not read: use a file with %s instead",
-                        g->path, tensor, id, known[i].name, known[i].note ? "; " : "", known[i].note ? known[i].note : "", known[i].instead);
-    return fail(err, SG_BAD_MODEL, "%s: tensor %s has type %" PRIu32 ", which is no weight type that signum knows: the file is damaged, or made for "
-                "another program; use one with Q1_0, Q2_0, PQ2_0, TQ1_0, TQ2_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0, BF16, F16 or F32 instead",
-                g->path, tensor, id);
+            return fail(err, SG_BAD_MODEL,
+                        "%s: tensor %s has type %" PRIu32 " (%s%s%s), which signum does not read: use a file with %s instead", g->path,
+                        tensor, id, known[i].name, known[i].note ? "; " : "", known[i].note ? known[i].note : "", known[i].instead);
+    return fail(
+        err, SG_BAD_MODEL,
+        "%s: tensor %s has type %" PRIu32 ", which is no weight type that signum knows: the file is damaged, or made for "
+        "another program; use one with Q1_0, Q2_0, PQ2_0, TQ1_0, TQ2_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0, BF16, F16 or F32 instead",
+        g->path, tensor, id);
 }
 
 /* Q2_0 is entered as QUANT_Q2_0_G64 until resolve_q2_0 has seen all offsets; -1: not read by signum. */
@@ -335,9 +339,9 @@ static int type_of_id(uint32_t id)
         uint32_t id;
         enum quant_type type;
     } known[] = {
-        {0, QUANT_F32}, {1, QUANT_F16}, {30, QUANT_BF16}, {8, QUANT_Q8_0}, {2, QUANT_Q4_0}, {3, QUANT_Q4_1},
-        {12, QUANT_Q4_K}, {13, QUANT_Q5_K}, {14, QUANT_Q6_K}, {41, QUANT_Q1_0}, {Q2_0_ID, QUANT_Q2_0_G64},
-        {PQ2_0_ID, QUANT_Q2_0_G128}, {34, QUANT_TQ1_0}, {35, QUANT_TQ2_0},
+        {0, QUANT_F32},    {1, QUANT_F16},    {30, QUANT_BF16}, {8, QUANT_Q8_0},  {2, QUANT_Q4_0},           {3, QUANT_Q4_1},
+        {12, QUANT_Q4_K},  {13, QUANT_Q5_K},  {14, QUANT_Q6_K}, {41, QUANT_Q1_0}, {Q2_0_ID, QUANT_Q2_0_G64}, {PQ2_0_ID, QUANT_Q2_0_G128},
+        {34, QUANT_TQ1_0}, {35, QUANT_TQ2_0},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (known[i].id == id)
@@ -415,7 +419,11 @@ static int by_offset(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-enum fit { FIT_WRONG, FIT_POSSIBLE, FIT_EXACT };
+enum fit {
+    FIT_WRONG,
+    FIT_POSSIBLE,
+    FIT_EXACT
+};
 
 /* Whether a tensor of this type would end where the next one begins. After the last one a file may hold
  * anything, so there a surplus says nothing; the usual end, after its padding, does. */
@@ -451,8 +459,10 @@ static enum sg_status resolve_q2_0(struct gguf *g, struct gguf_tensor **order, u
         }
         if (was_possible && !possible[0] && !possible[1]) {
             char name[ESCAPED_MAX];
-            return fail(err, SG_BAD_MODEL, "%s: ambiguous Q2_0 layout: tensor %s (type 42) has %" PRIu64 " bytes up to %s, where groups of 64 weights need %" PRIu64
-                        " and groups of 128 need %" PRIu64 ", and all tensors must agree: the file is damaged, or use a PQ2_0 or Q1_0 file instead",
+            return fail(err, SG_BAD_MODEL,
+                        "%s: ambiguous Q2_0 layout: tensor %s (type 42) has %" PRIu64
+                        " bytes up to %s, where groups of 64 weights need %" PRIu64 " and groups of 128 need %" PRIu64
+                        ", and all tensors must agree: the file is damaged, or use a PQ2_0 or Q1_0 file instead",
                         g->path, escaped(name, t->name.data, t->name.len), room, last ? "the end of the file" : "the next tensor",
                         bytes_as(t, QUANT_Q2_0_G64), bytes_as(t, QUANT_Q2_0_G128));
         }
@@ -462,8 +472,11 @@ static enum sg_status resolve_q2_0(struct gguf *g, struct gguf_tensor **order, u
     for (int k = 0; k < 2; k++)
         possible[k] &= exact[k];
     if (possible[0] == possible[1])
-        return fail(err, SG_BAD_MODEL, "%s: ambiguous Q2_0 layout: type 42 stands for groups of 64 weights (18 bytes) or of 128 (34 bytes), and the offsets of the "
-                    "tensors fit both: use a PQ2_0 or Q1_0 file instead", g->path);
+        return fail(
+            err, SG_BAD_MODEL,
+            "%s: ambiguous Q2_0 layout: type 42 stands for groups of 64 weights (18 bytes) or of 128 (34 bytes), and the offsets of the "
+            "tensors fit both: use a PQ2_0 or Q1_0 file instead",
+            g->path);
     for (size_t i = 0; i < g->n_tensors; i++) {
         if (g->tensors[i].type_id == Q2_0_ID) {
             g->tensors[i].type = (int)layouts[possible[1]];
@@ -486,7 +499,9 @@ static enum sg_status place_tensors(struct gguf *g, struct gguf_tensor **order, 
         struct gguf_tensor *t = order[i];
         escaped(name, t->name.data, t->name.len);
         if (t->offset > data_bytes || t->bytes > data_bytes - t->offset)
-            return fail(err, SG_BAD_MODEL, "%s: tensor %s needs %" PRIu64 " bytes at offset %" PRIu64 " of the data, which has %" PRIu64 ": the file is truncated (an interrupted download?) or damaged",
+            return fail(err, SG_BAD_MODEL,
+                        "%s: tensor %s needs %" PRIu64 " bytes at offset %" PRIu64 " of the data, which has %" PRIu64
+                        ": the file is truncated (an interrupted download?) or damaged",
                         g->path, name, t->bytes, t->offset, data_bytes);
         if (i > 0 && order[i - 1]->offset + order[i - 1]->bytes > t->offset)
             return fail(err, SG_BAD_MODEL, "%s: tensors %s and %s overlap: the file is damaged, or made for another program", g->path,
@@ -505,7 +520,8 @@ static enum sg_status parse(struct gguf *g, struct sg_error *err)
     uint64_t parts = 1, alignment = 32;
     TRY(gguf_get_uint(g, "split.count", 0, UINT16_MAX, &parts, NULL, err));
     if (parts > 1)
-        return fail(err, SG_BAD_MODEL, "%s: one of %" PRIu64 " parts of a split model: join them first (llama-gguf-split --merge)", g->path, parts);
+        return fail(err, SG_BAD_MODEL, "%s: one of %" PRIu64 " parts of a split model: join them first (llama-gguf-split --merge)", g->path,
+                    parts);
     TRY(gguf_get_uint(g, "general.alignment", 1, MAX_ALIGNMENT, &alignment, NULL, err));
     if ((alignment & (alignment - 1)) != 0)
         return fail(err, SG_BAD_MODEL, "%s: general.alignment is %" PRIu64 ", not a power of two", g->path, alignment);
@@ -579,7 +595,8 @@ static const struct gguf_value *look_up(const struct gguf *g, const char *key, b
     return v;
 }
 
-static enum sg_status wrong_type(const struct gguf *g, const struct gguf_value *v, const char *key, const char *expected, struct sg_error *err)
+static enum sg_status wrong_type(const struct gguf *g, const struct gguf_value *v, const char *key, const char *expected,
+                                 struct sg_error *err)
 {
     return fail(err, SG_BAD_MODEL, "%s: key %s has type %s, expected %s", g->path, key, type_names[v->type], expected);
 }
@@ -600,7 +617,8 @@ static bool read_integer(const struct gguf_value *v, bool *negative, uint64_t *m
     return true;
 }
 
-enum sg_status gguf_get_uint(const struct gguf *g, const char *key, uint64_t min, uint64_t max, uint64_t *out, bool *found, struct sg_error *err)
+enum sg_status gguf_get_uint(const struct gguf *g, const char *key, uint64_t min, uint64_t max, uint64_t *out, bool *found,
+                             struct sg_error *err)
 {
     const struct gguf_value *v = look_up(g, key, found);
     bool negative;
@@ -610,7 +628,8 @@ enum sg_status gguf_get_uint(const struct gguf *g, const char *key, uint64_t min
     if (!read_integer(v, &negative, &n))
         return wrong_type(g, v, key, "an integer", err);
     if (negative || n < min || n > max)
-        return fail(err, SG_BAD_MODEL, "%s: key %s is %s%" PRIu64 ", expected %" PRIu64 " to %" PRIu64, g->path, key, negative ? "-" : "", n, min, max);
+        return fail(err, SG_BAD_MODEL, "%s: key %s is %s%" PRIu64 ", expected %" PRIu64 " to %" PRIu64, g->path, key, negative ? "-" : "",
+                    n, min, max);
     *out = n;
     return SG_OK;
 }

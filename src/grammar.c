@@ -20,7 +20,9 @@ struct sg_matcher {
     struct sg_constraint constraint;
 };
 
-enum { MAX_TEXT = 16 << 20 };
+enum {
+    MAX_TEXT = 16 << 20
+};
 
 /* ---------------------------------------------------------------- vocabulary */
 
@@ -76,7 +78,8 @@ static enum sg_status parse_choices(struct exprs *g, const struct sg_str *texts,
     return SG_OK;
 }
 
-static enum sg_status parse(struct exprs *g, enum sg_grammar_kind kind, const struct sg_str *texts, size_t n, uint32_t *root, struct sg_error *err)
+static enum sg_status parse(struct exprs *g, enum sg_grammar_kind kind, const struct sg_str *texts, size_t n, uint32_t *root,
+                            struct sg_error *err)
 {
     struct buf expanded = {0};
     enum sg_status status = SG_OK;
@@ -110,8 +113,8 @@ static enum sg_status parse(struct exprs *g, enum sg_grammar_kind kind, const st
     return fail(err, SG_USAGE, "there is no such kind of grammar");
 }
 
-enum sg_status sg_grammar_open(struct sg_grammar **out, struct sg_engine *engine, enum sg_grammar_kind kind,
-                               const struct sg_str *texts, size_t n_texts, struct sg_error *err)
+enum sg_status sg_grammar_open(struct sg_grammar **out, struct sg_engine *engine, enum sg_grammar_kind kind, const struct sg_str *texts,
+                               size_t n_texts, struct sg_error *err)
 {
     struct exprs g = {0};
     uint32_t root = 0;
@@ -155,14 +158,8 @@ size_t sg_grammar_bytes(const struct sg_grammar *grammar)
 
 /* ------------------------------------------------------------------ matchers */
 
-static bool mask(void *arg, uint32_t *bits)
-{
-    return matcher_mask(arg, bits);
-}
-static void accept(void *arg, int32_t id)
-{
-    matcher_accept(arg, id);
-}
+static bool mask(void *arg, uint32_t *bits) { return matcher_mask(arg, bits); }
+static void accept(void *arg, int32_t id) { matcher_accept(arg, id); }
 
 enum sg_status sg_matcher_open(struct sg_matcher **out, struct sg_grammar *grammar, struct sg_error *err)
 {
@@ -182,10 +179,7 @@ void sg_matcher_close(struct sg_matcher *matcher)
     free(matcher);
 }
 
-const struct sg_constraint *sg_matcher_constraint(const struct sg_matcher *matcher)
-{
-    return &matcher->constraint;
-}
+const struct sg_constraint *sg_matcher_constraint(const struct sg_matcher *matcher) { return &matcher->constraint; }
 
 bool sg_matcher_complete(const struct sg_matcher *matcher, bool *failed)
 {

@@ -17,11 +17,13 @@
 
 /* Nothing lies further than this from its place. Random entries never come near it: a run of k
  * full slots has probability below (a e^(1 - a))^k at load a, that is 1e-13 at 0.6. */
-enum { HASH_INDEX_REACH = 256 };
+enum {
+    HASH_INDEX_REACH = 256
+};
 
 struct hash_index {
-    uint32_t *slots;      /* number + 1 in the low bits (0: empty), above it as much of the hash as fits */
-    size_t n_slots;       /* a power of two */
+    uint32_t *slots; /* number + 1 in the low bits (0: empty), above it as much of the hash as fits */
+    size_t n_slots;  /* a power of two */
     uint32_t number_mask;
 };
 

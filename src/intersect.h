@@ -5,7 +5,9 @@
 
 #include "jsonexpr.h"
 
-enum { INTERSECT_MAX = 4 };
+enum {
+    INTERSECT_MAX = 4
+};
 
 /* patterns: (n <= INTERSECT_MAX) expressions over characters (regexp_parse); lengths in
  * characters, max may be EXPR_UNLIMITED. The result is as it stands in a JSON string. SG_USAGE

@@ -376,7 +376,9 @@ bool json_string_equal(const struct json *j, const struct json_node *node, const
 
 /* More significant decimal digits never decide how a double is rounded, beyond
  * whether there are any: the longest halfway case has 767. */
-enum { MAX_DIGITS = 800 };
+enum {
+    MAX_DIGITS = 800
+};
 
 /* The number is  sign 0.d1d2d3.. * 10^exponent  with d1 and the last digit not 0. */
 struct decimal {

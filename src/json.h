@@ -9,15 +9,25 @@
 #include "buf.h"
 #include "error.h"
 
-enum { JSON_MAX_DEPTH = 256 };
+enum {
+    JSON_MAX_DEPTH = 256
+};
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 struct json_node {
     enum json_type type;
-    uint32_t next;         /* index of the node after this whole value */
-    uint32_t count;        /* elements of an array, members of an object */
-    size_t begin, end;     /* text of the value, quotes included */
+    uint32_t next;     /* index of the node after this whole value */
+    uint32_t count;    /* elements of an array, members of an object */
+    size_t begin, end; /* text of the value, quotes included */
 };
 
 /* A document: node 0 is the root; an array's elements follow it, an object's

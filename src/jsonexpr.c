@@ -19,15 +19,9 @@ static uint32_t pattern_rule(struct jx *x, uint32_t *rule, const char *pattern)
     return expr_rule(g, *rule);
 }
 
-uint32_t jx_space(struct jx *x)
-{
-    return pattern_rule(x, &x->space, "( |\\n( {0,40}|\\t{1,10}))?");
-}
+uint32_t jx_space(struct jx *x) { return pattern_rule(x, &x->space, "( |\\n( {0,40}|\\t{1,10}))?"); }
 
-uint32_t jx_gap(struct jx *x)
-{
-    return expr_optional(x->g, expr_text(x->g, " "));
-}
+uint32_t jx_gap(struct jx *x) { return expr_optional(x->g, expr_text(x->g, " ")); }
 
 uint32_t jx_string_char(struct jx *x)
 {
@@ -52,10 +46,7 @@ uint32_t jx_string(struct jx *x)
     return expr_rule(g, x->string);
 }
 
-uint32_t jx_integer(struct jx *x)
-{
-    return pattern_rule(x, &x->integer, "-?(0|[1-9][0-9]{0,17})");
-}
+uint32_t jx_integer(struct jx *x) { return pattern_rule(x, &x->integer, "-?(0|[1-9][0-9]{0,17})"); }
 
 uint32_t jx_number(struct jx *x)
 {
@@ -116,10 +107,7 @@ static uint32_t any_at(struct jx *x, size_t depth)
     return x->any[depth];
 }
 
-uint32_t jx_any(struct jx *x)
-{
-    return expr_rule(x->g, any_at(x, JX_DEPTH));
-}
+uint32_t jx_any(struct jx *x) { return expr_rule(x->g, any_at(x, JX_DEPTH)); }
 
 uint32_t jx_object(struct jx *x)
 {

@@ -23,9 +23,11 @@ static size_t tile_bytes(enum sg_kv_type type, size_t dim)
     return KV_BLOCK * dim * (type == SG_KV_F32 ? 4 : 2);
 }
 
-void kv_pool_init(struct kv_pool *p, enum sg_kv_type type_k, enum sg_kv_type type_v, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t budget)
+void kv_pool_init(struct kv_pool *p, enum sg_kv_type type_k, enum sg_kv_type type_v, size_t n_layers, size_t n_kv_heads, size_t head_dim,
+                  size_t budget)
 {
-    *p = (struct kv_pool){.type_k = type_k, .type_v = type_v, .n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .budget = budget};
+    *p = (struct kv_pool){
+        .type_k = type_k, .type_v = type_v, .n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .budget = budget};
     p->k_tile_bytes = tile_bytes(type_k, type_k == SG_KV_Q8_0 ? ROUND_UP(head_dim, (size_t)4) : head_dim);
     p->v_tile_bytes = tile_bytes(type_v, head_dim);
     p->block_bytes = n_layers * n_kv_heads * (p->k_tile_bytes + p->v_tile_bytes);
@@ -95,7 +97,8 @@ void kv_release(struct kv_pool *p, struct kv_block *b)
 
 /* As int8 into a tile of `width` numbers per position, four of which lie side by side: of
  * one position (K) or of four positions (V). Element i goes to at + i / run * step + i % run. */
-static void store_q8(const struct kernels *kn, uint8_t *tile, size_t width, size_t slot, size_t at, size_t run, size_t step, const float *x, size_t n)
+static void store_q8(const struct kernels *kn, uint8_t *tile, size_t width, size_t slot, size_t at, size_t run, size_t step, const float *x,
+                     size_t n)
 {
     int8_t q[MAX_HEAD_DIM];
     float scale = kn->quantize_head(q, x, n);
@@ -135,7 +138,8 @@ static void store_v(const struct kv_pool *p, const struct kernels *kn, uint8_t *
         kn->f16_from_f32((uint16_t *)(void *)tile + slot * dim, v, dim);
 }
 
-void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos, const float *k, const float *v)
+void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos,
+              const float *k, const float *v)
 {
     store_k(p, kn, kv_k_tile(p, b, layer, head), pos % KV_BLOCK, k);
     store_v(p, kn, kv_v_tile(p, b, layer, head), pos % KV_BLOCK, v);

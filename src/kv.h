@@ -12,7 +12,9 @@
 #include "kernels/kernels.h"
 #include "signum.h"
 
-enum { KV_BLOCK = ATTN_TILE };
+enum {
+    KV_BLOCK = ATTN_TILE
+};
 
 struct kv_block {
     uint8_t *data;
@@ -24,17 +26,18 @@ struct kv_pool {
     enum sg_kv_type type_k, type_v;
     size_t n_layers, n_kv_heads, head_dim;
     size_t k_tile_bytes, v_tile_bytes, block_bytes;
-    size_t budget, n_blocks;          /* bytes, blocks existing now */
+    size_t budget, n_blocks; /* bytes, blocks existing now */
     struct kv_block *free;
-    struct kv_slab *slabs;            /* owns the memory */
+    struct kv_slab *slabs; /* owns the memory */
 };
 
-void kv_pool_init(struct kv_pool *p, enum sg_kv_type type_k, enum sg_kv_type type_v, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t budget);
+void kv_pool_init(struct kv_pool *p, enum sg_kv_type type_k, enum sg_kv_type type_v, size_t n_layers, size_t n_kv_heads, size_t head_dim,
+                  size_t budget);
 void kv_pool_close(struct kv_pool *p);
 
 /* A zeroed or reused block with one reference; NULL: budget or memory exhausted. */
 struct kv_block *kv_take(struct kv_pool *p);
-struct kv_block *kv_share(struct kv_block *b);         /* one reference more */
+struct kv_block *kv_share(struct kv_block *b);          /* one reference more */
 void kv_release(struct kv_pool *p, struct kv_block *b); /* one fewer; free at 0 */
 
 static inline uint8_t *kv_k_tile(const struct kv_pool *p, const struct kv_block *b, size_t layer, size_t head)
@@ -47,6 +50,7 @@ static inline uint8_t *kv_v_tile(const struct kv_pool *p, const struct kv_block 
 }
 
 /* Stores one head's k and v (head_dim floats each) at position pos % KV_BLOCK of a block. */
-void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos, const float *k, const float *v);
+void kv_store(const struct kv_pool *p, const struct kernels *kn, const struct kv_block *b, size_t layer, size_t head, size_t pos,
+              const float *k, const float *v);
 
 #endif

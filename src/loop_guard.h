@@ -15,11 +15,19 @@
 
 #include "base.h"
 
-enum { LOOP_PERIOD_MAX = 200, LOOP_HISTORY = 256 };
-enum loop_kind { LOOP_BLANK, LOOP_DATA, LOOP_WORDS, LOOP_KINDS };
+enum {
+    LOOP_PERIOD_MAX = 200,
+    LOOP_HISTORY = 256
+};
+enum loop_kind {
+    LOOP_BLANK,
+    LOOP_DATA,
+    LOOP_WORDS,
+    LOOP_KINDS
+};
 
 struct loop_guard {
-    int32_t ids[LOOP_HISTORY];         /* token n is at n mod LOOP_HISTORY */
+    int32_t ids[LOOP_HISTORY]; /* token n is at n mod LOOP_HISTORY */
     size_t n;
     size_t last[LOOP_KINDS];           /* 1 + the last token of this kind */
     uint32_t run[LOOP_PERIOD_MAX + 1]; /* newest tokens that equal the one so far before them */

@@ -12,7 +12,9 @@
 #define INHERIT UINT32_MAX
 
 /* More than this and the grammar's states at one place of the text, and it is too ambiguous to be followed. */
-enum { MAX_ITEMS = 30000 };
+enum {
+    MAX_ITEMS = 30000
+};
 
 struct item {
     uint32_t state, count, node;
@@ -215,7 +217,8 @@ static uint32_t intern_set(struct machine *m, const uint64_t *configs, size_t n,
         return SET_DEAD;
     for (uint32_t i = m->set_heads[h & (m->set_buckets - 1)]; i != UINT32_MAX; i = m->sets[i].next) {
         const struct set *s = &m->sets[i];
-        if (s->n == n && s->accept == accept && s->escapes == escapes && (n == 0 || memcmp(m->configs + s->first, configs, n * sizeof *configs) == 0))
+        if (s->n == n && s->accept == accept && s->escapes == escapes &&
+            (n == 0 || memcmp(m->configs + s->first, configs, n * sizeof *configs) == 0))
             return i;
     }
     size_t n_classes = m->a->n_classes;
@@ -230,7 +233,13 @@ static uint32_t intern_set(struct machine *m, const uint64_t *configs, size_t n,
         memcpy(m->configs + m->n_configs, configs, n * sizeof *configs);
     memset(m->steps + m->n_steps, n ? 0xFF : 0, n_classes * sizeof *m->steps); /* without configurations: dead */
     uint32_t *head = &m->set_heads[h & (m->set_buckets - 1)];
-    m->sets[id] = (struct set){.first = (uint32_t)m->n_configs, .n = (uint32_t)n, .shape = SET_UNKNOWN, .next = *head, .mask = -1, .accept = accept, .escapes = escapes};
+    m->sets[id] = (struct set){.first = (uint32_t)m->n_configs,
+                               .n = (uint32_t)n,
+                               .shape = SET_UNKNOWN,
+                               .next = *head,
+                               .mask = -1,
+                               .accept = accept,
+                               .escapes = escapes};
     *head = id;
     m->n_configs += n;
     m->n_steps += n_classes;
@@ -340,7 +349,8 @@ static void expand(struct machine *m, struct item item)
             if (item.count >= loop->min)
                 push(m, e->to, 0, item.node);
             if (item.count < loop->max) /* without a maximum, nothing needs counting beyond the minimum */
-                call_rule(m, loop->rule, item.state, loop->max == EXPR_UNLIMITED ? MIN(item.count + 1, loop->min) : item.count + 1, item.node);
+                call_rule(m, loop->rule, item.state, loop->max == EXPR_UNLIMITED ? MIN(item.count + 1, loop->min) : item.count + 1,
+                          item.node);
         }
     }
     if (reads && RESERVE(m, c, configs, 1))
@@ -353,10 +363,7 @@ static int compare_calls(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-static uint32_t resolved(const struct machine *m, uint32_t node)
-{
-    return node & PENDING ? m->closure->rule_node[node - PENDING] : node;
-}
+static uint32_t resolved(const struct machine *m, uint32_t node) { return node & PENDING ? m->closure->rule_node[node - PENDING] : node; }
 
 /* Makes the nodes of the rules that were called. A caller ranks below what it calls, so
  * that its node exists when it is needed. */
@@ -457,7 +464,9 @@ uint32_t machine_shape(struct machine *m, uint32_t set)
     return shape;
 }
 
-enum { SPLIT_NODES = 32 };
+enum {
+    SPLIT_NODES = 32
+};
 
 /* The only parent of a node, or NODE_BOTTOM. */
 static uint32_t only_parent(const struct machine *m, uint32_t node)

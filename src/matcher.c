@@ -305,12 +305,6 @@ void matcher_accept(struct matcher *m, int32_t id)
         matcher_read(m, t->bytes + t->begin[id], t->begin[id + 1] - t->begin[id]);
 }
 
-bool matcher_alive(const struct matcher *m)
-{
-    return !m->failed && m->set != SET_DEAD;
-}
+bool matcher_alive(const struct matcher *m) { return !m->failed && m->set != SET_DEAD; }
 
-bool matcher_complete(const struct matcher *m)
-{
-    return !m->failed && m->matching && m->matching->machine->sets[m->set].accept;
-}
+bool matcher_complete(const struct matcher *m) { return !m->failed && m->matching && m->matching->machine->sets[m->set].accept; }

@@ -128,8 +128,8 @@ static struct two log_two(double x)
     k += up;
     double m = from_bits_f64(bits - ((uint64_t)up << 52));
 
-    double f = m - 1;                        /* exact */
-    struct two sum = fast_sum(2, f);         /* m + 1 */
+    double f = m - 1;                /* exact */
+    struct two sum = fast_sum(2, f); /* m + 1 */
     double s = f / sum.high;
     struct two back = exact_product(s, sum.high);
     struct two ss = fast_sum(s, ((f - back.high) - back.low - s * sum.low) / sum.high);

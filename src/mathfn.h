@@ -38,9 +38,9 @@ static inline float fma_f32(float a, float b, float c)
 }
 
 /* Double precision, error below 2 ulp where not said otherwise. */
-double exp_f64(double x);           /* flushes to 0 below -708, +inf above 709.78 */
-double log_f64(double x);           /* x > 0; log(0) = -inf, NaN below; exact 0 at 1 */
-double pow_f64(double x, double y); /* x > 0, as exp(y log x) with the logarithm in two doubles */
+double exp_f64(double x);                                /* flushes to 0 below -708, +inf above 709.78 */
+double log_f64(double x);                                /* x > 0; log(0) = -inf, NaN below; exact 0 at 1 */
+double pow_f64(double x, double y);                      /* x > 0, as exp(y log x) with the logarithm in two doubles */
 void sincos_f64(double x, double *sin_x, double *cos_x); /* |x| < 2^30, absolute error below 1e-15 */
 
 #endif

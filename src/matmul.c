@@ -4,7 +4,11 @@
 #include <string.h>
 
 /* How a weight type meets its input. */
-enum form { FORM_FLOAT, FORM_CODES, FORM_Q1 };
+enum form {
+    FORM_FLOAT,
+    FORM_CODES,
+    FORM_Q1
+};
 
 static enum form form_of(const struct matmul *m, enum quant_type type)
 {
@@ -35,11 +39,11 @@ void matmul_layout(struct matmul *m, struct arena *a)
         packed = MAX(packed, packed_stride(q1, groups, tokens) * DIV_UP(tokens, q1->max_tokens));
     }
     m->q = ARENA_ARRAY(a, int8_t, m->max_tokens * groups * GROUP);
-    m->scale = ARENA_ARRAY(a, float, m->max_tokens * groups);
+    m->scale = ARENA_ARRAY(a, float, m->max_tokens *groups);
     m->packed = arena_take(a, packed);
-    m->rows = ARENA_ARRAY(a, float, threads * groups * GROUP);
+    m->rows = ARENA_ARRAY(a, float, threads *groups *GROUP);
     m->codes = ARENA_ARRAY(a, int8_t, threads * groups * GROUP);
-    m->code_scales = ARENA_ARRAY(a, float, threads * groups * 2);
+    m->code_scales = ARENA_ARRAY(a, float, threads *groups * 2);
     m->finite = ARENA_ARRAY(a, bool, m->max_tokens);
 }
 
@@ -131,8 +135,8 @@ static void q1_rows(const struct matmul *m, const struct matmul_op *op, size_t r
     const struct tensor *w = op->w;
     size_t groups = w->cols / GROUP, chunk = m->q1->max_tokens, stride = packed_stride(m->q1, groups, m->tokens);
     for (size_t t0 = 0; t0 < m->tokens; t0 += chunk)
-        m->q1->run(op->y + t0 * op->y_stride, op->y_stride, w->data, row0, row1, groups,
-                   (const uint8_t *)m->packed + t0 / chunk * stride, MIN(m->tokens - t0, chunk));
+        m->q1->run(op->y + t0 * op->y_stride, op->y_stride, w->data, row0, row1, groups, (const uint8_t *)m->packed + t0 / chunk * stride,
+                   MIN(m->tokens - t0, chunk));
 }
 
 struct run_job {

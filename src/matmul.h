@@ -22,16 +22,16 @@ struct matmul {
     enum sg_matmul family;
     size_t max_cols, max_tokens;
     /* scratch: the current input in the forms that its weights need */
-    const float *x;   /* (tokens, cols), the caller's */
+    const float *x; /* (tokens, cols), the caller's */
     size_t tokens, cols;
-    int8_t *q;        /* (tokens, cols) */
-    float *scale;     /* (tokens, cols / 128) */
+    int8_t *q;    /* (tokens, cols) */
+    float *scale; /* (tokens, cols / 128) */
     void *packed;
     const struct q1_family *q1;
-    float *rows;      /* (threads, max_cols): a dequantized row per worker */
-    int8_t *codes;    /* (threads, max_cols) */
+    float *rows;   /* (threads, max_cols): a dequantized row per worker */
+    int8_t *codes; /* (threads, max_cols) */
     float *code_scales;
-    bool *finite;     /* (max_tokens) */
+    bool *finite; /* (max_tokens) */
 };
 
 /* Carves the scratch for inputs up to max_tokens x max_cols. Call with a measuring
@@ -44,7 +44,7 @@ bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, 
 
 struct matmul_op {
     const struct tensor *w;
-    float *y;         /* (tokens, y_stride), columns 0 .. w->rows are written */
+    float *y; /* (tokens, y_stride), columns 0 .. w->rows are written */
     size_t y_stride;
 };
 /* Runs several matrices that share the current input as one parallel loop. */

@@ -6,7 +6,11 @@
 #include "clock.h"
 #include "cpu.h"
 
-enum { MEGABYTE = 1 << 20, MEASURE_MB = 256, PASSES = 7 };
+enum {
+    MEGABYTE = 1 << 20,
+    MEASURE_MB = 256,
+    PASSES = 7
+};
 
 struct reading {
     const uint64_t *data;

@@ -31,7 +31,8 @@ static enum sg_status get_size(const struct gguf *g, const char *key, uint64_t m
 }
 
 /* An optional real number. */
-static enum sg_status get_real(const struct gguf *g, const char *key, double min, double max, double *out, bool *found, struct sg_error *err)
+static enum sg_status get_real(const struct gguf *g, const char *key, double min, double max, double *out, bool *found,
+                               struct sg_error *err)
 {
     TRY(gguf_get_float(g, key, out, found, err));
     if (*found && !(*out >= min && *out <= max))
@@ -49,11 +50,15 @@ static enum sg_status check_architecture(const struct gguf *g, struct sg_error *
     TRY(gguf_get_string(g, "general.architecture", &name, &found, err));
     TRY(need(g, "general.architecture", found, err));
     if (gguf_find(g, "prism.hadamard.version"))
-        return fail(err, SG_BAD_MODEL, "%s: its weights are stored in a rotated basis (prism.hadamard.version, Bonsai 2), which signum does not support: "
-                    "without the rotation the answers would be fluent nonsense; use a first-generation Bonsai (1.7B, 4B, 8B) instead", g->path);
+        return fail(err, SG_BAD_MODEL,
+                    "%s: its weights are stored in a rotated basis (prism.hadamard.version, Bonsai 2), which signum does not support: "
+                    "without the rotation the answers would be fluent nonsense; use a first-generation Bonsai (1.7B, 4B, 8B) instead",
+                    g->path);
     if (!equals(name, "qwen3"))
-        return fail(err, SG_BAD_MODEL, "%s: architecture \"%s\" is not supported; signum runs dense Qwen3 models (architecture \"qwen3\"), such as "
-                    "Bonsai 1.7B, 4B and 8B", g->path, escaped(shown, name.data, name.len));
+        return fail(err, SG_BAD_MODEL,
+                    "%s: architecture \"%s\" is not supported; signum runs dense Qwen3 models (architecture \"qwen3\"), such as "
+                    "Bonsai 1.7B, 4B and 8B",
+                    g->path, escaped(shown, name.data, name.len));
     return SG_OK;
 }
 
@@ -71,7 +76,8 @@ static enum sg_status read_heads(struct model *m, const struct gguf *g, struct s
     n = m->n_embd / m->n_heads;
     TRY(gguf_get_uint(g, "qwen3.attention.key_length", 2, MAX_HEAD_DIM, &n, &found, err));
     if (!found && m->n_embd % m->n_heads != 0)
-        return fail(err, SG_BAD_MODEL, "%s: key qwen3.attention.key_length is missing and %zu heads do not divide the width %zu", g->path, m->n_heads, m->n_embd);
+        return fail(err, SG_BAD_MODEL, "%s: key qwen3.attention.key_length is missing and %zu heads do not divide the width %zu", g->path,
+                    m->n_heads, m->n_embd);
     m->head_dim = (size_t)n;
     if (m->head_dim == 0 || m->head_dim % 2 != 0 || m->head_dim > MAX_HEAD_DIM)
         return fail(err, SG_BAD_MODEL, "%s: heads of %zu numbers, expected an even number up to %d", g->path, m->head_dim, MAX_HEAD_DIM);
@@ -80,7 +86,8 @@ static enum sg_status read_heads(struct model *m, const struct gguf *g, struct s
         n = m->head_dim;
         TRY(gguf_get_uint(g, same[i], 0, UINT64_MAX, &n, NULL, err));
         if (n != m->head_dim)
-            return fail(err, SG_BAD_MODEL, "%s: key %s is %" PRIu64 ", expected %zu as the key length of a head", g->path, same[i], n, m->head_dim);
+            return fail(err, SG_BAD_MODEL, "%s: key %s is %" PRIu64 ", expected %zu as the key length of a head", g->path, same[i], n,
+                        m->head_dim);
     }
     return SG_OK;
 }
@@ -123,7 +130,8 @@ static enum sg_status read_rope(struct model *m, const struct gguf *g, struct sg
     if (equals(type, "yarn"))
         return read_yarn(m, g, err);
     if (!equals(type, "none"))
-        return fail(err, SG_BAD_MODEL, "%s: rope scaling \"%s\" is not supported; signum knows \"yarn\" and \"none\"", g->path, escaped(shown, type.data, type.len));
+        return fail(err, SG_BAD_MODEL, "%s: rope scaling \"%s\" is not supported; signum knows \"yarn\" and \"none\"", g->path,
+                    escaped(shown, type.data, type.len));
     return SG_OK;
 }
 
@@ -159,8 +167,8 @@ static enum sg_status read_keys(struct model *m, const struct gguf *g, struct sg
 struct walk {
     struct model *m;
     const struct gguf *g;
-    bool *used;     /* (n_tensors) */
-    float *norms;   /* NULL: measuring */
+    bool *used;   /* (n_tensors) */
+    float *norms; /* NULL: measuring */
     size_t n_norms;
     struct sg_error *err;
 };
@@ -186,7 +194,8 @@ static enum sg_status find(struct walk *w, const char *name, size_t cols, size_t
     const uint64_t expected[4] = {cols, rows, 1, 1};
     if (memcmp(t->dims, expected, sizeof expected) != 0) {
         char is[96], should[96];
-        return fail(w->err, SG_BAD_MODEL, "%s: %s has shape %s, expected %s", w->g->path, name, shape_text(is, t->dims), shape_text(should, expected));
+        return fail(w->err, SG_BAD_MODEL, "%s: %s has shape %s, expected %s", w->g->path, name, shape_text(is, t->dims),
+                    shape_text(should, expected));
     }
     w->used[t - w->g->tensors] = true;
     *out = t;
@@ -199,8 +208,8 @@ static enum sg_status matrix(struct walk *w, const char *name, size_t rows, size
     TRY(find(w, name, cols, rows, &t));
     enum quant_type type = (enum quant_type)t->type;
     if (quant_traits[type].piece != 0 && cols % GROUP != 0)
-        return fail(w->err, SG_BAD_MODEL, "%s: %s (%s) has rows of %zu weights; one-bit and ternary types need a multiple of %d", w->g->path, name,
-                    gguf_type_name(t), cols, GROUP);
+        return fail(w->err, SG_BAD_MODEL, "%s: %s (%s) has rows of %zu weights; one-bit and ternary types need a multiple of %d",
+                    w->g->path, name, gguf_type_name(t), cols, GROUP);
     *out = (struct tensor){.type = type, .rows = rows, .cols = cols, .row_bytes = quant_row_bytes(type, cols), .data = t->data};
     return SG_OK;
 }
@@ -271,7 +280,8 @@ static enum sg_status check_unused(const struct walk *w)
         char shown[ESCAPED_MAX];
         for (size_t k = 0; k < ARRAY_LEN(parts) && !w->used[i]; k++)
             if (begins_with(name, parts[k]))
-                return fail(w->err, SG_BAD_MODEL, "%s: tensor %s has no place in a Qwen3 model of %zu layers: it is another kind of model, or damaged",
+                return fail(w->err, SG_BAD_MODEL,
+                            "%s: tensor %s has no place in a Qwen3 model of %zu layers: it is another kind of model, or damaged",
                             w->g->path, escaped(shown, name.data, name.len), w->m->n_layers);
     }
     return SG_OK;
@@ -281,7 +291,8 @@ static enum sg_status read_weights(struct walk *w)
 {
     struct model *m = w->m;
     if (m->n_layers > w->g->n_tensors)
-        return fail(w->err, SG_BAD_MODEL, "%s: key qwen3.block_count is %zu, but there are only %zu tensors", w->g->path, m->n_layers, w->g->n_tensors);
+        return fail(w->err, SG_BAD_MODEL, "%s: key qwen3.block_count is %zu, but there are only %zu tensors", w->g->path, m->n_layers,
+                    w->g->n_tensors);
     m->layers = calloc(m->n_layers, sizeof *m->layers);
     if (!m->layers)
         return fail_memory(w->err, m->n_layers * sizeof *m->layers, "the table of layers");

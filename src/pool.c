@@ -27,7 +27,9 @@
 #define OPEN ((uint64_t)1 << 31)
 #define INSIDE (OPEN - 1)
 
-enum { SPIN_US = 100 };
+enum {
+    SPIN_US = 100
+};
 
 struct worker {
     struct pool *pool;
@@ -83,7 +85,8 @@ static void wait_for_work(struct pool *p, uint64_t last)
         uint64_t until = clock_ns() + SPIN_US * 1000;
         do {
             for (int i = 0; i < 64; i++) {
-                if (has_work(atomic_load_explicit(&p->state, memory_order_acquire), last) || atomic_load_explicit(&p->quit, memory_order_relaxed))
+                if (has_work(atomic_load_explicit(&p->state, memory_order_acquire), last) ||
+                    atomic_load_explicit(&p->quit, memory_order_relaxed))
                     return;
                 pause_cpu();
             }

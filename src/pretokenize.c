@@ -42,10 +42,7 @@ static struct character character_at(const char *text, size_t len, size_t i)
 
 static bool is_line_end(uint32_t c) { return c == '\r' || c == '\n'; }
 
-static bool is_symbol(struct character ch)
-{
-    return ch.len > 0 && (ch.class == UNICODE_OTHER || ch.class == UNICODE_MARK);
-}
+static bool is_symbol(struct character ch) { return ch.len > 0 && (ch.class == UNICODE_OTHER || ch.class == UNICODE_MARK); }
 
 static size_t contraction(const char *text, size_t len)
 {

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096 };
+enum {
+    PATH_BYTES = 4096
+};
 
 /* ------------------------------------------------------------- small files */
 
@@ -74,10 +76,7 @@ static uint64_t sum_of_keys(const char *root, const char *dir, const char *name,
 
 /* ------------------------------------------------------------------- cores */
 
-bool proc_cpus_has(const struct proc_cpus *cpus, size_t cpu)
-{
-    return cpu < PROC_MAX_CPUS && cpus->bits[cpu / 64] >> cpu % 64 & 1;
-}
+bool proc_cpus_has(const struct proc_cpus *cpus, size_t cpu) { return cpu < PROC_MAX_CPUS && cpus->bits[cpu / 64] >> cpu % 64 & 1; }
 
 void proc_cpus_add(struct proc_cpus *cpus, size_t cpu)
 {
@@ -287,10 +286,7 @@ uint64_t proc_memory_available(const char *root)
     return available;
 }
 
-uint64_t proc_address_space(const char *root)
-{
-    return sum_of_keys(root, "/proc/self", "status", "VmSize", "VmSize") * 1024;
-}
+uint64_t proc_address_space(const char *root) { return sum_of_keys(root, "/proc/self", "status", "VmSize", "VmSize") * 1024; }
 
 /* -------------------------------------------------------------------- name */
 

@@ -7,7 +7,9 @@
 
 #include "base.h"
 
-enum { PROC_MAX_CPUS = 8192 };
+enum {
+    PROC_MAX_CPUS = 8192
+};
 
 /* A set of logical CPUs: CPU i is bit i%64 of word i/64. */
 struct proc_cpus {

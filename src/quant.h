@@ -6,21 +6,32 @@
 #include "base.h"
 
 enum quant_type {
-    QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K,
+    QUANT_F32,
+    QUANT_F16,
+    QUANT_BF16,
+    QUANT_Q8_0,
+    QUANT_Q4_0,
+    QUANT_Q4_1,
+    QUANT_Q4_K,
+    QUANT_Q5_K,
+    QUANT_Q6_K,
     QUANT_Q1_0,      /* id 41: 128 weights, fp16 scale + 16 bytes of signs */
     QUANT_Q2_0_G64,  /* id 42, mainline: 64 weights in 18 bytes */
     QUANT_Q2_0_G128, /* id 42 (legacy) and 142 (PQ2_0): 128 weights in 34 bytes */
-    QUANT_TQ1_0, QUANT_TQ2_0,
+    QUANT_TQ1_0,
+    QUANT_TQ2_0,
     QUANT_COUNT,
 };
 
-enum { GROUP = 128 }; /* weights that share a scale in Q1_0; activations that share a scale always */
+enum {
+    GROUP = 128
+}; /* weights that share a scale in Q1_0; activations that share a scale always */
 
 struct quant_traits {
     const char *name;
-    size_t block;       /* weights per block */
+    size_t block; /* weights per block */
     size_t block_bytes;
-    size_t piece;       /* weights in which both scales are constant, for the types that meet int8
+    size_t piece; /* weights in which both scales are constant, for the types that meet int8
                          * activations (Q1_0 and ternary); 0: the type runs in float */
 };
 extern const struct quant_traits quant_traits[QUANT_COUNT];

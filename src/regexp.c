@@ -4,8 +4,10 @@
 
 #include "utf8.h"
 
-enum { BEGINS = 1,
-       ENDS = 2 }; /* EXPR_EMPTY nodes with this `min` stand for ^ and $ */
+enum {
+    BEGINS = 1,
+    ENDS = 2
+}; /* EXPR_EMPTY nodes with this `min` stand for ^ and $ */
 static const uint32_t MAX_COUNT = 1000000000;
 
 struct parser {
@@ -22,15 +24,9 @@ static enum sg_status refuse(const struct parser *p, const char *what)
     return fail(p->err, SG_USAGE, "regular expression: %s at byte %zu", what, p->at);
 }
 
-static bool more(const struct parser *p)
-{
-    return p->at < p->len;
-}
+static bool more(const struct parser *p) { return p->at < p->len; }
 
-static bool next_is(const struct parser *p, char c)
-{
-    return more(p) && p->text[p->at] == c;
-}
+static bool next_is(const struct parser *p, char c) { return more(p) && p->text[p->at] == c; }
 
 static bool skip(struct parser *p, const char *s)
 {
@@ -77,11 +73,10 @@ static enum sg_status read_hex(struct parser *p, size_t n, uint32_t *c)
 static void add_named(struct charset *s, char name)
 {
     static const struct range digits[] = {{'0', '9'}}, word[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-    static const struct range space[] = {{'\t', '\r'}, {' ', ' '}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
-    const struct range *ranges = (name | 0x20) == 'd' ? digits : (name | 0x20) == 'w' ? word
-                                                                                      : space;
-    size_t n = (name | 0x20) == 'd' ? ARRAY_LEN(digits) : (name | 0x20) == 'w' ? ARRAY_LEN(word)
-                                                                               : ARRAY_LEN(space);
+    static const struct range space[] = {{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+                                         {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+    const struct range *ranges = (name | 0x20) == 'd' ? digits : (name | 0x20) == 'w' ? word : space;
+    size_t n = (name | 0x20) == 'd' ? ARRAY_LEN(digits) : (name | 0x20) == 'w' ? ARRAY_LEN(word) : ARRAY_LEN(space);
     struct charset named = {0};
     for (size_t i = 0; i < n; i++)
         charset_add(&named, ranges[i].lo, ranges[i].hi);
@@ -346,7 +341,8 @@ static uint32_t open_edge(struct parser *p, uint32_t node, uint32_t edge, bool s
     }
     if (!search)
         return node;
-    uint32_t all = expr_repeat(g, expr_class(g, &(struct charset){.ranges = (struct range[]){{0, 0xD7FF}, {0xE000, 0x10FFFF}}, .n = 2}), 0, EXPR_UNLIMITED);
+    uint32_t all = expr_repeat(g, expr_class(g, &(struct charset){.ranges = (struct range[]){{0, 0xD7FF}, {0xE000, 0x10FFFF}}, .n = 2}), 0,
+                               EXPR_UNLIMITED);
     uint32_t pair = expr_seq(g);
     expr_add(g, pair, edge == BEGINS ? all : node);
     return expr_add(g, pair, edge == BEGINS ? node : all);

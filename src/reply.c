@@ -107,7 +107,8 @@ static enum sg_status open_sampler(struct sg_reply *r, const struct sg_reply_opt
     return status;
 }
 
-static enum sg_status open_reply(struct sg_reply *r, const struct sg_reply_options *o, const int32_t *prompt, size_t n_prompt, struct sg_error *err)
+static enum sg_status open_reply(struct sg_reply *r, const struct sg_reply_options *o, const int32_t *prompt, size_t n_prompt,
+                                 struct sg_error *err)
 {
     if (!r->engine->has_weights)
         return fail(err, SG_USAGE, "the engine was opened without weights, it can not write");
@@ -370,7 +371,9 @@ static enum sg_status next(struct sg_reply *r, const float *logits, struct sg_st
     enum sg_finish finish = take(r, step->id);
     if (finish != SG_FINISH_NONE)
         end(r, finish);
-    return r->text.failed || r->thinking.failed || r->raw.failed || r->clean.failed || r->held.failed ? fail_memory(err, r->text.len, "an answer") : SG_OK;
+    return r->text.failed || r->thinking.failed || r->raw.failed || r->clean.failed || r->held.failed
+               ? fail_memory(err, r->text.len, "an answer")
+               : SG_OK;
 }
 
 enum sg_status sg_reply_next(struct sg_reply *r, const float *logits, struct sg_step *step, struct sg_error *err)
@@ -401,6 +404,7 @@ void sg_reply_counts(const struct sg_reply *r, struct sg_reply_counts *out) { *o
 
 const char *sg_finish_name(enum sg_finish finish)
 {
-    static const char *const names[] = {[SG_FINISH_NONE] = "", [SG_FINISH_STOP] = "stop", [SG_FINISH_LENGTH] = "length", [SG_FINISH_LOOP] = "loop"};
+    static const char *const names[] = {
+        [SG_FINISH_NONE] = "", [SG_FINISH_STOP] = "stop", [SG_FINISH_LENGTH] = "length", [SG_FINISH_LOOP] = "loop"};
     return (size_t)finish < ARRAY_LEN(names) ? names[finish] : "";
 }

@@ -9,7 +9,10 @@
 #include "mathfn.h"
 #include "rng.h"
 
-enum { STREAM_DRAW, STREAM_XTC }; /* different random numbers at the same position */
+enum {
+    STREAM_DRAW,
+    STREAM_XTC
+}; /* different random numbers at the same position */
 
 static const char default_chain[] = "edskypmxt";
 
@@ -59,12 +62,22 @@ static enum sg_status check_params(const struct sg_sampling *p, size_t n_vocab, 
         const char *name;
         float value;
     } numbers[] = {
-        {"temperature", p->temperature}, {"dynatemp_range", p->dynatemp_range}, {"dynatemp_exponent", p->dynatemp_exponent},
-        {"top_p", p->top_p}, {"min_p", p->min_p}, {"typical_p", p->typical_p}, {"top_n_sigma", p->top_n_sigma},
-        {"xtc_probability", p->xtc_probability}, {"xtc_threshold", p->xtc_threshold}, {"repeat_penalty", p->repeat_penalty},
-        {"frequency_penalty", p->frequency_penalty}, {"presence_penalty", p->presence_penalty},
-        {"dry_multiplier", p->dry_multiplier}, {"dry_base", p->dry_base},
-        {"mirostat_tau", p->mirostat_tau}, {"mirostat_eta", p->mirostat_eta},
+        {"temperature", p->temperature},
+        {"dynatemp_range", p->dynatemp_range},
+        {"dynatemp_exponent", p->dynatemp_exponent},
+        {"top_p", p->top_p},
+        {"min_p", p->min_p},
+        {"typical_p", p->typical_p},
+        {"top_n_sigma", p->top_n_sigma},
+        {"xtc_probability", p->xtc_probability},
+        {"xtc_threshold", p->xtc_threshold},
+        {"repeat_penalty", p->repeat_penalty},
+        {"frequency_penalty", p->frequency_penalty},
+        {"presence_penalty", p->presence_penalty},
+        {"dry_multiplier", p->dry_multiplier},
+        {"dry_base", p->dry_base},
+        {"mirostat_tau", p->mirostat_tau},
+        {"mirostat_eta", p->mirostat_eta},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (!isfinite(numbers[i].value))
@@ -122,7 +135,8 @@ static enum sg_status open_parts(struct sampler *s, const struct tokenizer *t, s
         static const struct sg_str usual[] = {{"\n", 1}, {":", 1}, {"\"", 1}, {"*", 1}};
         const struct sg_str *breakers = p->dry_breakers ? p->dry_breakers : usual;
         size_t n = p->dry_breakers ? p->n_dry_breakers : ARRAY_LEN(usual);
-        return dry_open(&s->dry, p->dry_last_n < 0 ? SIZE_MAX : (size_t)p->dry_last_n, (size_t)p->dry_allowed_length, breakers, n, n_vocab, t, err);
+        return dry_open(&s->dry, p->dry_last_n < 0 ? SIZE_MAX : (size_t)p->dry_last_n, (size_t)p->dry_allowed_length, breakers, n, n_vocab,
+                        t, err);
     }
     return SG_OK;
 }
@@ -438,7 +452,8 @@ static void min_p(struct sampler *s)
 static void xtc(struct sampler *s)
 {
     const struct sg_sampling *p = &s->params;
-    if (p->xtc_probability <= 0 || p->xtc_threshold > 0.5f || sampler_uniform(p->seed, s->position, s->attempt, STREAM_XTC) >= (double)p->xtc_probability)
+    if (p->xtc_probability <= 0 || p->xtc_threshold > 0.5f ||
+        sampler_uniform(p->seed, s->position, s->attempt, STREAM_XTC) >= (double)p->xtc_probability)
         return;
     struct candidates *c = weighed(s);
     size_t above = 0;

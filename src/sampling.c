@@ -15,9 +15,20 @@
 
 /* llama.cpp's, which people know. */
 static const struct sg_sampling generic = {
-    .temperature = 0.8f, .dynatemp_exponent = 1, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1,
-    .xtc_threshold = 0.1f, .penalty_last_n = 64, .repeat_penalty = 1, .dry_base = 1.75f, .dry_allowed_length = 2,
-    .dry_last_n = -1, .mirostat_tau = 5, .mirostat_eta = 0.1f,
+    .temperature = 0.8f,
+    .dynatemp_exponent = 1,
+    .top_k = 40,
+    .top_p = 0.95f,
+    .min_p = 0.05f,
+    .typical_p = 1,
+    .xtc_threshold = 0.1f,
+    .penalty_last_n = 64,
+    .repeat_penalty = 1,
+    .dry_base = 1.75f,
+    .dry_allowed_length = 2,
+    .dry_last_n = -1,
+    .mirostat_tau = 5,
+    .mirostat_eta = 0.1f,
 };
 
 static bool name_has(struct sg_str name, const char *lower)
@@ -125,8 +136,8 @@ static bool file_sequence(const struct gguf *g, char out[32])
         const char *name;
         char letter;
     } names[] = {
-        {"penalties", 'e'}, {"dry", 'd'}, {"top_n_sigma", 's'}, {"top_k", 'k'}, {"typ_p", 'y'}, {"typical", 'y'}, {"typical_p", 'y'},
-        {"top_p", 'p'}, {"min_p", 'm'}, {"xtc", 'x'}, {"temperature", 't'}, {"temp", 't'},
+        {"penalties", 'e'}, {"dry", 'd'},   {"top_n_sigma", 's'}, {"top_k", 'k'}, {"typ_p", 'y'},       {"typical", 'y'},
+        {"typical_p", 'y'}, {"top_p", 'p'}, {"min_p", 'm'},       {"xtc", 'x'},   {"temperature", 't'}, {"temp", 't'},
     };
     const struct gguf_value *v = gguf_find(g, "general.sampling.sequence");
     struct sg_str s;

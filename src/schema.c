@@ -36,8 +36,7 @@ bool part_add(struct schema *s, struct part *p, uint32_t item)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                                                   : -1;
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
 }
 
 /* One step of a JSON pointer, %XX ~1 ~0 decoded, from *at on. */
@@ -167,7 +166,25 @@ static unsigned implied_kinds(const struct json *j, const struct json_node *node
     static const struct {
         const char *keyword;
         unsigned kind;
-    } about[] = {{"properties", KIND_OBJECT}, {"required", KIND_OBJECT}, {"additionalProperties", KIND_OBJECT}, {"minProperties", KIND_OBJECT}, {"maxProperties", KIND_OBJECT}, {"items", KIND_ARRAY}, {"prefixItems", KIND_ARRAY}, {"minItems", KIND_ARRAY}, {"maxItems", KIND_ARRAY}, {"additionalItems", KIND_ARRAY}, {"minLength", KIND_STRING}, {"maxLength", KIND_STRING}, {"pattern", KIND_STRING}, {"format", KIND_STRING}, {"minimum", KIND_NUMBER | KIND_INTEGER}, {"maximum", KIND_NUMBER | KIND_INTEGER}, {"exclusiveMinimum", KIND_NUMBER | KIND_INTEGER}, {"exclusiveMaximum", KIND_NUMBER | KIND_INTEGER}, {"multipleOf", KIND_NUMBER | KIND_INTEGER}};
+    } about[] = {{"properties", KIND_OBJECT},
+                 {"required", KIND_OBJECT},
+                 {"additionalProperties", KIND_OBJECT},
+                 {"minProperties", KIND_OBJECT},
+                 {"maxProperties", KIND_OBJECT},
+                 {"items", KIND_ARRAY},
+                 {"prefixItems", KIND_ARRAY},
+                 {"minItems", KIND_ARRAY},
+                 {"maxItems", KIND_ARRAY},
+                 {"additionalItems", KIND_ARRAY},
+                 {"minLength", KIND_STRING},
+                 {"maxLength", KIND_STRING},
+                 {"pattern", KIND_STRING},
+                 {"format", KIND_STRING},
+                 {"minimum", KIND_NUMBER | KIND_INTEGER},
+                 {"maximum", KIND_NUMBER | KIND_INTEGER},
+                 {"exclusiveMinimum", KIND_NUMBER | KIND_INTEGER},
+                 {"exclusiveMaximum", KIND_NUMBER | KIND_INTEGER},
+                 {"multipleOf", KIND_NUMBER | KIND_INTEGER}};
     unsigned kinds = 0;
     if (node->type != JSON_OBJECT || json_get(j, node, "type"))
         return 0;
@@ -207,17 +224,18 @@ static bool has_item(const struct part *p, uint32_t item)
     return false;
 }
 
-enum { MAX_REFERENCES = 500,
-       MAX_PART = 1000,
-       MAX_RULES = 50000 };
-enum { UNSEEN,
-       OPEN,
-       FINE };
+enum {
+    MAX_REFERENCES = 500,
+    MAX_PART = 1000,
+    MAX_RULES = 50000
+};
+enum {
+    UNSEEN,
+    OPEN,
+    FINE
+};
 
-static uint32_t number_of(const struct schema *s, const struct json_node *node)
-{
-    return (uint32_t)(node - s->j->nodes);
-}
+static uint32_t number_of(const struct schema *s, const struct json_node *node) { return (uint32_t)(node - s->j->nodes); }
 
 /* Refuses a schema that must hold for its own validity to be known. */
 static void refuse_circles(struct schema *s, const struct json_node *node, size_t depth)

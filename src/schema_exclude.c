@@ -5,8 +5,10 @@
 #include "decimal.h"
 #include "schema_parts.h"
 
-enum { MAX_DEPTH = 8,
-       MAX_COMPARED = 100000 };
+enum {
+    MAX_DEPTH = 8,
+    MAX_COMPARED = 100000
+};
 
 static bool same_string(const struct json *j, const struct json_node *a, const struct json_node *b)
 {
@@ -100,7 +102,8 @@ static bool values_differ(const struct json *j, const struct json_node *a, const
 /* Kinds of the values that a schema allows, "const" and "enum" taken into account. */
 static unsigned value_kinds(struct schema *s, const struct json_node *node)
 {
-    static const unsigned kind_of[] = {KIND_NULL, KIND_BOOLEAN, KIND_BOOLEAN, KIND_INTEGER | KIND_NUMBER, KIND_STRING, KIND_ARRAY, KIND_OBJECT};
+    static const unsigned kind_of[] = {KIND_NULL,   KIND_BOOLEAN, KIND_BOOLEAN, KIND_INTEGER | KIND_NUMBER,
+                                       KIND_STRING, KIND_ARRAY,   KIND_OBJECT};
     const struct json_node *list;
     unsigned kinds = 0;
     const struct json_node *x = values(s->j, node, &list);

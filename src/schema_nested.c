@@ -6,10 +6,7 @@
 #include "schema_parts.h"
 #include "utf8.h"
 
-static uint32_t item_of(const struct schema *s, const struct json_node *node)
-{
-    return (uint32_t)(node - s->j->nodes) << DONE_BITS;
-}
+static uint32_t item_of(const struct schema *s, const struct json_node *node) { return (uint32_t)(node - s->j->nodes) << DONE_BITS; }
 
 /* "," and white space, then a value. */
 static uint32_t after_comma(struct schema *s, uint32_t value)
@@ -67,7 +64,8 @@ static size_t count_first(struct schema *s, const struct part *p, bool *more)
     bool mentioned = false;
     *more = true;
     for (size_t i = 0; i < p->n; i++) {
-        const struct json_node *node = part_node(s, p->items[i]), *first = json_get(s->j, node, "prefixItems"), *rest = json_get(s->j, node, "items");
+        const struct json_node *node = part_node(s, p->items[i]), *first = json_get(s->j, node, "prefixItems"),
+                               *rest = json_get(s->j, node, "items");
         if (first && (first->type != JSON_ARRAY || first->count == 0))
             schema_fail(s, "\"prefixItems\" is a list of schemas");
         if (rest && rest->type == JSON_ARRAY) {
@@ -83,7 +81,9 @@ static size_t count_first(struct schema *s, const struct part *p, bool *more)
     return most;
 }
 
-enum { MAX_FIRST = 2000 };
+enum {
+    MAX_FIRST = 2000
+};
 
 uint32_t schema_array(struct schema *s, const struct part *p)
 {
@@ -109,7 +109,9 @@ uint32_t schema_array(struct schema *s, const struct part *p)
         max = MIN(max, (uint32_t)n);
     n = MIN(n, (size_t)max);
     /* From the end: what may follow once so many items are written. */
-    uint32_t rest = max > n ? expr_repeat(g, after_comma(s, item_rule(s, p, n)), min > n ? min - (uint32_t)n : 0, max == EXPR_UNLIMITED ? max : max - (uint32_t)n) : expr_empty(g);
+    uint32_t rest = max > n ? expr_repeat(g, after_comma(s, item_rule(s, p, n)), min > n ? min - (uint32_t)n : 0,
+                                          max == EXPR_UNLIMITED ? max : max - (uint32_t)n)
+                            : expr_empty(g);
     for (size_t i = n; i-- > 0 && schema_ok(s);) {
         uint32_t item = item_rule(s, p, i), step = expr_seq(g);
         expr_add(g, step, i == 0 ? item : after_comma(s, item));
@@ -232,7 +234,9 @@ static bool describes(const struct json *j, const struct json_node *node, const 
     return memchr(name->data ? name->data : "", 0, name->len) == NULL && json_get(j, all, name->len ? name->data : "") != NULL;
 }
 
-enum { MAX_COMBINED = 100000000 }; /* comparisons of names */
+enum {
+    MAX_COMBINED = 100000000
+}; /* comparisons of names */
 
 /* "additionalProperties" of a schema speaks about names that its own "properties" does not have. */
 static void apply_additional(struct object *o)
@@ -330,7 +334,9 @@ static uint32_t other_key(struct schema *s, const struct buf *const *names, size
     return all;
 }
 
-enum { MAX_NAME = 200 };
+enum {
+    MAX_NAME = 200
+};
 
 /* A quoted key other than the known names, each character spelled in only one way. */
 static uint32_t additional_key(struct object *o)
@@ -368,11 +374,14 @@ static uint32_t members(struct object *o, const uint32_t *pairs, uint32_t additi
 {
     struct schema *s = o->s;
     struct exprs *g = s->x.g;
-    uint32_t after = additional ? expr_repeat(g, after_comma(s, expr_rule(g, additional)), 0, most_additional) : expr_empty(g), first = expr_empty(g);
+    uint32_t after = additional ? expr_repeat(g, after_comma(s, expr_rule(g, additional)), 0, most_additional) : expr_empty(g),
+             first = expr_empty(g);
     if (additional) {
         uint32_t several = expr_seq(g);
         expr_add(g, several, expr_rule(g, additional));
-        expr_add(g, several, expr_repeat(g, after_comma(s, expr_rule(g, additional)), 0, most_additional == EXPR_UNLIMITED ? most_additional : most_additional - 1));
+        expr_add(g, several,
+                 expr_repeat(g, after_comma(s, expr_rule(g, additional)), 0,
+                             most_additional == EXPR_UNLIMITED ? most_additional : most_additional - 1));
         first = expr_optional(g, several);
     }
     for (size_t i = o->n; i-- > 0 && schema_ok(s);) {
@@ -423,7 +432,8 @@ static uint32_t object_body(struct object *o)
         if (property->forbidden && property->required)
             pairs[i] = as_rule(g, expr_alt(g)); /* nothing: there is no such object */
         else if (!property->forbidden)
-            pairs[i] = as_rule(g, pair_of(s, jx_quoted(&s->x, property->name.len ? property->name.data : "", property->name.len), schema_rule(s, &property->part)));
+            pairs[i] = as_rule(g, pair_of(s, jx_quoted(&s->x, property->name.len ? property->name.data : "", property->name.len),
+                                          schema_rule(s, &property->part)));
     }
     if (open && schema_ok(s))
         additional = as_rule(g, pair_of(s, o->n ? additional_key(o) : jx_string(&s->x), schema_rule(s, &others)));
@@ -439,7 +449,8 @@ static uint32_t object_body(struct object *o)
     if (schema_ok(s) && o->n == 0 && additional) {
         list = jx_list(&s->x, "{}", additional, min, max);
     } else if (schema_ok(s) && !list) {
-        uint32_t body = members(o, pairs, max == n_possible ? 0 : additional, max == EXPR_UNLIMITED ? max : max - n_possible), spaced = expr_seq(g);
+        uint32_t body = members(o, pairs, max == n_possible ? 0 : additional, max == EXPR_UNLIMITED ? max : max - n_possible),
+                 spaced = expr_seq(g);
         list = expr_seq(g);
         expr_add(g, list, expr_text(g, "{"));
         expr_add(g, list, jx_space(&s->x));

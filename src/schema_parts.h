@@ -6,21 +6,23 @@
 #include "schema.h"
 
 enum json_kind { /* bits of "type" */
-                 KIND_NULL = 1 << 0,
-                 KIND_BOOLEAN = 1 << 1,
-                 KIND_INTEGER = 1 << 2,
-                 KIND_NUMBER = 1 << 3, /* implies KIND_INTEGER */
-                 KIND_STRING = 1 << 4,
-                 KIND_ARRAY = 1 << 5,
-                 KIND_OBJECT = 1 << 6,
-                 KIND_ALL = (1 << 7) - 1,
+    KIND_NULL = 1 << 0,
+    KIND_BOOLEAN = 1 << 1,
+    KIND_INTEGER = 1 << 2,
+    KIND_NUMBER = 1 << 3, /* implies KIND_INTEGER */
+    KIND_STRING = 1 << 4,
+    KIND_ARRAY = 1 << 5,
+    KIND_OBJECT = 1 << 6,
+    KIND_ALL = (1 << 7) - 1,
 };
 
 /* Schemas that must hold together, as nodes of the document; the low two bits say which of
  * their keywords are dealt with already. */
-enum { DONE_ANY_OF = 1,
-       DONE_ONE_OF = 2,
-       DONE_BITS = 2 };
+enum {
+    DONE_ANY_OF = 1,
+    DONE_ONE_OF = 2,
+    DONE_BITS = 2
+};
 struct part {
     uint32_t *items;
     size_t n, cap;
@@ -40,17 +42,11 @@ struct schema {
     size_t compared, excluded; /* values and schemas compared so far: both have a limit */
 };
 
-static inline const struct json_node *part_node(const struct schema *s, uint32_t item)
-{
-    return &s->j->nodes[item >> DONE_BITS];
-}
+static inline const struct json_node *part_node(const struct schema *s, uint32_t item) { return &s->j->nodes[item >> DONE_BITS]; }
 
 /* Records the first failure; every function below may do so and then returns 0 or false. */
 void schema_fail(struct schema *s, const char *format, ...) PRINTF_LIKE(2, 3);
-static inline bool schema_ok(const struct schema *s)
-{
-    return s->status == SG_OK && s->x.g->failure == EXPRS_OK;
-}
+static inline bool schema_ok(const struct schema *s) { return s->status == SG_OK && s->x.g->failure == EXPRS_OK; }
 
 bool part_add(struct schema *s, struct part *p, uint32_t item);
 /* A reference to the rule of everything that satisfies a part, which is copied. */

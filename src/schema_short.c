@@ -17,7 +17,9 @@ static struct sg_str trimmed(const char *text, size_t len)
 
 static const char *json_type(struct sg_str word)
 {
-    static const char *const types[][2] = {{"", "string"}, {"str", "string"}, {"string", "string"}, {"int", "integer"}, {"integer", "integer"}, {"float", "number"}, {"number", "number"}, {"bool", "boolean"}, {"boolean", "boolean"}};
+    static const char *const types[][2] = {{"", "string"},       {"str", "string"},      {"string", "string"},
+                                           {"int", "integer"},   {"integer", "integer"}, {"float", "number"},
+                                           {"number", "number"}, {"bool", "boolean"},    {"boolean", "boolean"}};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         if (strlen(types[i][0]) == word.len && memcmp(types[i][0], word.data, word.len) == 0)
             return types[i][1];

@@ -62,10 +62,12 @@ static void read_limits(struct schema *s, const struct json_node *node, struct l
 {
     const struct json *j = s->j;
     struct decimal d;
-    const struct json_node *min = json_get(j, node, "minimum"), *max = json_get(j, node, "maximum"), *multiple = json_get(j, node, "multipleOf");
+    const struct json_node *min = json_get(j, node, "minimum"), *max = json_get(j, node, "maximum"),
+                           *multiple = json_get(j, node, "multipleOf");
     const struct json_node *over = json_get(j, node, "exclusiveMinimum"), *under = json_get(j, node, "exclusiveMaximum");
     /* Before draft 6 the exclusive ones were true or false and spoke about the others. */
-    bool over_flag = over && (over->type == JSON_TRUE || over->type == JSON_FALSE), under_flag = under && (under->type == JSON_TRUE || under->type == JSON_FALSE);
+    bool over_flag = over && (over->type == JSON_TRUE || over->type == JSON_FALSE),
+         under_flag = under && (under->type == JSON_TRUE || under->type == JSON_FALSE);
     if (min && read_limit(s, min, false, &d))
         take_min(l, &d, over_flag && over->type == JSON_TRUE);
     if (max && read_limit(s, max, true, &d))
@@ -75,7 +77,8 @@ static void read_limits(struct schema *s, const struct json_node *node, struct l
     if (under && !under_flag && read_limit(s, under, true, &d))
         take_max(l, &d, true);
     if (multiple) {
-        if (multiple->type != JSON_NUMBER || !decimal_parse(&d, j->text + multiple->begin, multiple->end - multiple->begin) || d.negative || d.n_whole + d.n_fraction == 0)
+        if (multiple->type != JSON_NUMBER || !decimal_parse(&d, j->text + multiple->begin, multiple->end - multiple->begin) || d.negative ||
+            d.n_whole + d.n_fraction == 0)
             schema_fail(s, "\"multipleOf\" is a number above 0");
         else if (l->has_multiple && decimal_compare(&d, &l->multiple) != 0)
             schema_fail(s, "several \"multipleOf\" at once are not supported");
@@ -114,11 +117,11 @@ uint32_t schema_number(struct schema *s, const struct part *p, bool integer)
 #define DATE                                                                                                     \
     "(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|" \
     "(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)"
-#define TIME     "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
-#define HMS      "(\\d{1,4}H(\\d{1,4}M(\\d{1,4}S)?)?|\\d{1,4}M(\\d{1,4}S)?|\\d{1,4}S)"
-#define LABEL    "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}"
-#define HOST     LABEL "(\\." LABEL "){0,2}"
-#define H16      "[0-9A-Fa-f]{1,4}"
+#define TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
+#define HMS "(\\d{1,4}H(\\d{1,4}M(\\d{1,4}S)?)?|\\d{1,4}M(\\d{1,4}S)?|\\d{1,4}S)"
+#define LABEL "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}"
+#define HOST LABEL "(\\." LABEL "){0,2}"
+#define H16 "[0-9A-Fa-f]{1,4}"
 #define URI_CHAR "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
 
 /* Each a little narrower than what the standards allow, never wider. */
@@ -132,8 +135,8 @@ static const struct {
     {"email", "[A-Za-z0-9_+-]{1,30}(\\.[A-Za-z0-9_+-]{1,30})?@" LABEL "(\\." LABEL "){1,2}"},
     {"hostname", HOST},
     {"ipv4", "(" OCTET "\\.){3}" OCTET},
-    {"ipv6", "(" H16 ":){7}" H16 "|(" H16 ":){1,7}:|(" H16 ":){1,6}:" H16 "|(" H16 ":){1,5}(:" H16 "){1,2}|(" H16 ":){1,4}(:" H16 "){1,3}|(" H16 ":){1,3}(:" H16
-             "){1,4}|(" H16 ":){1,2}(:" H16 "){1,5}|" H16 ":(:" H16 "){1,6}|:(:" H16 "){1,7}|::"},
+    {"ipv6", "(" H16 ":){7}" H16 "|(" H16 ":){1,7}:|(" H16 ":){1,6}:" H16 "|(" H16 ":){1,5}(:" H16 "){1,2}|(" H16 ":){1,4}(:" H16
+             "){1,3}|(" H16 ":){1,3}(:" H16 "){1,4}|(" H16 ":){1,2}(:" H16 "){1,5}|" H16 ":(:" H16 "){1,6}|:(:" H16 "){1,7}|::"},
     {"uri", "https?://" HOST "(:[1-9]\\d{0,3})?(/" URI_CHAR "{0,100}){0,10}(\\?(" URI_CHAR "|[/?]){0,200})?(#(" URI_CHAR "|[/?]){0,100})?"},
     {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
 };
@@ -184,8 +187,7 @@ uint32_t schema_string(struct schema *s, const struct part *p)
     bool has_min = schema_count(s, p, "minLength", true, &min), has_max = schema_count(s, p, "maxLength", false, &max);
     for (size_t i = 0; i < 2 * p->n && schema_ok(s); i++) {
         const struct json_node *node = json_get(s->j, part_node(s, p->items[i / 2]), i % 2 ? "format" : "pattern");
-        uint32_t one = !node ? 0 : i % 2 ? read_format(s, node)
-                                         : read_pattern(s, node);
+        uint32_t one = !node ? 0 : i % 2 ? read_format(s, node) : read_pattern(s, node);
         if (one && n == INTERSECT_MAX)
             schema_fail(s, "more than %d patterns at once", INTERSECT_MAX);
         else if (one)
@@ -266,11 +268,11 @@ static bool length_fits(struct schema *s, const struct part *p, const struct jso
 /* Keywords that would need a validator to be applied to a given value. */
 static void refuse_together(struct schema *s, const struct part *p, enum json_type type)
 {
-    static const char *const of_string[] = {"pattern", "format", NULL}, *const of_array[] = {"items", "prefixItems", "additionalItems", "minItems", "maxItems", NULL};
-    static const char *const of_object[] = {"properties", "required", "additionalProperties", "minProperties", "maxProperties", NULL}, *const none[] = {NULL};
-    const char *const *names = type == JSON_STRING ? of_string : type == JSON_ARRAY ? of_array
-                                                             : type == JSON_OBJECT  ? of_object
-                                                                                    : none;
+    static const char *const of_string[] = {"pattern", "format", NULL}, *const of_array[] = {"items",    "prefixItems", "additionalItems",
+                                                                                             "minItems", "maxItems",    NULL};
+    static const char *const of_object[] = {"properties", "required", "additionalProperties", "minProperties", "maxProperties", NULL},
+                             *const none[] = {NULL};
+    const char *const *names = type == JSON_STRING ? of_string : type == JSON_ARRAY ? of_array : type == JSON_OBJECT ? of_object : none;
     for (; *names; names++) {
         for (size_t i = 0; i < p->n; i++) {
             if (json_get(s->j, part_node(s, p->items[i]), *names))
@@ -314,14 +316,16 @@ uint32_t schema_choices(struct schema *s, const struct part *p, unsigned kinds, 
     uint32_t all = 0;
     *found = false;
     for (size_t i = 0; i < p->n && schema_ok(s); i++) {
-        const struct json_node *node = part_node(s, p->items[i]), *fixed = json_get(s->j, node, "const"), *list = json_get(s->j, node, "enum");
+        const struct json_node *node = part_node(s, p->items[i]), *fixed = json_get(s->j, node, "const"),
+                               *list = json_get(s->j, node, "enum");
         if (list && (list->type != JSON_ARRAY || list->count == 0))
             schema_fail(s, "\"enum\" is a list of values");
         if ((!fixed && !list) || *found)
             continue;
         *found = true;
         all = expr_alt(g);
-        for (const struct json_node *v = fixed ? fixed : json_first(s->j, list); v && schema_ok(s); v = fixed ? NULL : json_next(s->j, list, v)) {
+        for (const struct json_node *v = fixed ? fixed : json_first(s->j, list); v && schema_ok(s);
+             v = fixed ? NULL : json_next(s->j, list, v)) {
             if (satisfies(s, p, kinds, node, v))
                 expr_add(g, all, jx_literal(&s->x, s->j, v));
         }

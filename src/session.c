@@ -140,8 +140,8 @@ static enum sg_status check_feeds(const struct sg_engine *e, const struct sg_fee
             if (feeds[k].session == f->session)
                 return fail(err, SG_USAGE, "the same session twice in one evaluation");
         if (f->n > f->session->n_ctx - f->session->length)
-            return fail(err, SG_USAGE, "%zu tokens after %zu do not fit a context of %zu: %zu too many",
-                        f->n, f->session->length, f->session->n_ctx, f->n - (f->session->n_ctx - f->session->length));
+            return fail(err, SG_USAGE, "%zu tokens after %zu do not fit a context of %zu: %zu too many", f->n, f->session->length,
+                        f->session->n_ctx, f->n - (f->session->n_ctx - f->session->length));
         for (size_t k = 0; k < f->n; k++)
             if (f->ids[k] < 0 || (size_t)f->ids[k] >= e->model.n_vocab)
                 return fail(err, SG_USAGE, "token id %d is outside the vocabulary of %zu", f->ids[k], e->model.n_vocab);
@@ -149,7 +149,9 @@ static enum sg_status check_feeds(const struct sg_engine *e, const struct sg_fee
     return SG_OK;
 }
 
-enum { MAX_ROWS = 256 };
+enum {
+    MAX_ROWS = 256
+};
 
 /* The rows of one pass and where their logits go. */
 struct pass {

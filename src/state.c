@@ -21,7 +21,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, ALIGN = 64 };
+enum {
+    FORMAT = 1,
+    ALIGN = 64
+};
 
 struct state_header {
     char magic[8];

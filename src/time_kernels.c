@@ -9,7 +9,15 @@
 #include "cpu.h"
 #include "fpenv.h"
 
-enum { COLS = 4096, GROUPS = COLS / GROUP, ROWS = 192, TOKENS = 64, DIM = 128, QUERIES = 4, VOCAB = 151669 };
+enum {
+    COLS = 4096,
+    GROUPS = COLS / GROUP,
+    ROWS = 192,
+    TOKENS = 64,
+    DIM = 128,
+    QUERIES = 4,
+    VOCAB = 151669
+};
 
 /* Inputs and outputs, sized for the largest probe. */
 struct bench {
@@ -22,7 +30,7 @@ struct bench {
     uint8_t *weights;
     uint8_t *packed;
     size_t packed_bytes;
-    float *out;   /* what a probe writes: compared between levels */
+    float *out; /* what a probe writes: compared between levels */
     size_t out_floats;
     struct arena arena;
 };
@@ -191,12 +199,21 @@ struct probe {
     const char *unit;
 };
 
-#define FAMILY(label, family, tokens) {label, NULL, family, tokens, (size_t)ROWS * COLS * (tokens), "weights"}
+#define FAMILY(label, family, tokens)                                        \
+    {                                                                        \
+        label, NULL, family, tokens, (size_t)ROWS *COLS *(tokens), "weights" \
+    }
 
 static const struct probe probes[] = {
-    FAMILY("sign, 1 token", SG_MATMUL_SIGN, 1), FAMILY("sign, 4 tokens", SG_MATMUL_SIGN, 4), FAMILY("sign, 16 tokens", SG_MATMUL_SIGN, 16), FAMILY("sign, 64 tokens", SG_MATMUL_SIGN, 64),
-    FAMILY("popcount, 1 token", SG_MATMUL_POPCOUNT, 1), FAMILY("popcount, 16 tokens", SG_MATMUL_POPCOUNT, 16),
-    FAMILY("tables, 1 token", SG_MATMUL_TABLES, 1), FAMILY("tables, 4 tokens", SG_MATMUL_TABLES, 4), FAMILY("tables, 8 tokens", SG_MATMUL_TABLES, 8),
+    FAMILY("sign, 1 token", SG_MATMUL_SIGN, 1),
+    FAMILY("sign, 4 tokens", SG_MATMUL_SIGN, 4),
+    FAMILY("sign, 16 tokens", SG_MATMUL_SIGN, 16),
+    FAMILY("sign, 64 tokens", SG_MATMUL_SIGN, 64),
+    FAMILY("popcount, 1 token", SG_MATMUL_POPCOUNT, 1),
+    FAMILY("popcount, 16 tokens", SG_MATMUL_POPCOUNT, 16),
+    FAMILY("tables, 1 token", SG_MATMUL_TABLES, 1),
+    FAMILY("tables, 4 tokens", SG_MATMUL_TABLES, 4),
+    FAMILY("tables, 8 tokens", SG_MATMUL_TABLES, 8),
     {"quantize_i8", probe_quantize, 0, 1, COLS, "floats"},
     {"dot_f32", probe_dot_f32, 0, 1, COLS, "floats"},
     {"dot_i8", probe_dot_i8, 0, 1, COLS, "bytes"},
@@ -207,24 +224,24 @@ static const struct probe probes[] = {
     {"f16_from_f32", probe_to_half, 0, 1, COLS, "floats"},
     {"f32_from_f16", probe_from_half, 0, 1, COLS, "floats"},
     {"argmax", probe_argmax, 0, 1, VOCAB, "floats"},
-    {"attn_scores_f16", probe_scores, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
+    {"attn_scores_f16", probe_scores, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
     {"attn_softmax", probe_softmax, 0, 1, ATTN_TILE, "scores"},
-    {"attn_values_f16", probe_values, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
-    {"attn_scores_q8", probe_scores_q8, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
-    {"attn_values_q8", probe_values_q8, 0, 1, QUERIES * ATTN_TILE * DIM, "products"},
+    {"attn_values_f16", probe_values, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
+    {"attn_scores_q8", probe_scores_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
+    {"attn_values_q8", probe_values_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
 };
 
 static void layout(struct bench *b, struct arena *a)
 {
-    b->x = ARENA_ARRAY(a, float, TOKENS * COLS);
+    b->x = ARENA_ARRAY(a, float, TOKENS *COLS);
     b->w = ARENA_ARRAY(a, float, COLS);
-    b->scores = ARENA_ARRAY(a, float, QUERIES * ATTN_TILE);
+    b->scores = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->logits = ARENA_ARRAY(a, float, VOCAB);
     b->q = ARENA_ARRAY(a, int8_t, TOKENS * COLS);
     b->codes = ARENA_ARRAY(a, int8_t, COLS);
-    b->scale = ARENA_ARRAY(a, float, TOKENS * GROUPS);
+    b->scale = ARENA_ARRAY(a, float, TOKENS *GROUPS);
     b->half = ARENA_ARRAY(a, uint16_t, ATTN_TILE * DIM);
-    b->prob = ARENA_ARRAY(a, float, QUERIES * ATTN_TILE);
+    b->prob = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->tile = ARENA_ARRAY(a, int8_t, ATTN_TILE * (DIM + sizeof(float)));
     b->weights = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
     b->packed_bytes = (size_t)TOKENS * COLS * 16; /* tables are the largest: 8 to 16 bytes an activation */
@@ -309,7 +326,13 @@ static void time_level(const struct kernels *level, struct bench *b, double scal
         if (!p->run)
             probe_family(level, b, p->tokens, p->family, true);
         double ns = level == scalar ? scalar_ns[i] : time_probe(p, level, b);
-        fn(arg, &(struct sg_kernel_time){.level = level->level, .kernel = p->name, .nanoseconds = ns, .rate = 1e9 * (double)p->units / ns, .unit = p->unit, .speedup = scalar_ns[i] / ns, .same = same});
+        fn(arg, &(struct sg_kernel_time){.level = level->level,
+                                         .kernel = p->name,
+                                         .nanoseconds = ns,
+                                         .rate = 1e9 * (double)p->units / ns,
+                                         .unit = p->unit,
+                                         .speedup = scalar_ns[i] / ns,
+                                         .same = same});
     }
 }
 

@@ -29,15 +29,15 @@ struct special { /* an added token */
 };
 
 struct tokenizer {
-    const uint8_t *strings;    /* the array of tokens in the file */
-    uint32_t *offsets;         /* (n) where in it a token's text begins; the 8 bytes before are its length */
-    uint8_t *types;            /* (n) enum token_type */
+    const uint8_t *strings; /* the array of tokens in the file */
+    uint32_t *offsets;      /* (n) where in it a token's text begins; the 8 bytes before are its length */
+    uint8_t *types;         /* (n) enum token_type */
     size_t n;
     struct bpe bpe;
-    struct special *specials;  /* (n_specials) sorted by text: a trie, walked by narrowing a range */
+    struct special *specials; /* (n_specials) sorted by text: a trie, walked by narrowing a range */
     size_t n_specials;
-    size_t first[257];         /* the specials that begin with byte b are first[b] .. first[b + 1] */
-    int32_t eos, pad;          /* -1: none */
+    size_t first[257]; /* the specials that begin with byte b are first[b] .. first[b + 1] */
+    int32_t eos, pad;  /* -1: none */
     int32_t eog[6];
     size_t n_eog;
     int16_t byte_of[ALPHABET]; /* the byte that a code point stands for in ordinary tokens, or -1 */
@@ -164,12 +164,12 @@ static enum sg_status check_kind(const struct gguf *g, struct sg_error *err)
     if (!found)
         return fail(err, SG_BAD_MODEL, "%s: no %s (a Qwen3 file says \"qwen2\")", g->path, pre_key);
     if (s.len != 5 || memcmp(s.data, "qwen2", 5) != 0)
-        return fail(err, SG_BAD_MODEL, "%s: %s is \"%s\", only \"qwen2\" is supported", g->path, pre_key,
-                    escaped(name, s.data, s.len));
+        return fail(err, SG_BAD_MODEL, "%s: %s is \"%s\", only \"qwen2\" is supported", g->path, pre_key, escaped(name, s.data, s.len));
     /* signum adds no token to a text. A model that wants one in front would answer worse without. */
     TRY(gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &add_bos, NULL, err));
     if (add_bos)
-        return fail(err, SG_BAD_MODEL, "%s: wants a begin token before every text (tokenizer.ggml.add_bos_token), which is not supported", g->path);
+        return fail(err, SG_BAD_MODEL, "%s: wants a begin token before every text (tokenizer.ggml.add_bos_token), which is not supported",
+                    g->path);
     return SG_OK;
 }
 
@@ -282,7 +282,9 @@ static enum sg_status bad_merge(const char *path, size_t rank, struct sg_str s, 
 static enum sg_status add_merges(struct tokenizer *t, const struct lookup *l, const char *path, const struct gguf_value *merges,
                                  struct buf *scratch, struct sg_error *err)
 {
-    enum { BATCH = 64 };
+    enum {
+        BATCH = 64
+    };
     struct merge_text batch[BATCH];
     const uint8_t *cursor = merges->data;
     int32_t result = -1;
@@ -532,8 +534,8 @@ static void encode_piece(const struct tokenizer *t, const char *text, size_t len
     }
 }
 
-enum sg_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool parse_control,
-                                struct ids *out, struct sg_error *err)
+enum sg_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool parse_control, struct ids *out,
+                                struct sg_error *err)
 {
     if (len > TEXT_MAX)
         return fail(err, SG_USAGE, "a text of %zu bytes is too long (at most %d)", len, (int)TEXT_MAX);

@@ -7,7 +7,9 @@
 
 #include "error.h"
 
-enum { TRIE_MAX_TOKEN = 255 }; /* a longer token is left out: it can not be chosen */
+enum {
+    TRIE_MAX_TOKEN = 255
+}; /* a longer token is left out: it can not be chosen */
 
 struct trie {
     size_t n_vocab, n_nodes, n_words;

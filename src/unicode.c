@@ -11,7 +11,11 @@
 
 #include "utf8.h"
 
-enum quick_check { QC_YES, QC_MAYBE, QC_NO };
+enum quick_check {
+    QC_YES,
+    QC_MAYBE,
+    QC_NO
+};
 
 struct record { /* all that is known of a character; few are different */
     uint8_t class, width, ccc, quick_check, decomposes;
@@ -41,10 +45,14 @@ int unicode_width(uint32_t c) { return record_of(c)->width; }
 
 /* Hangul syllables are computed, not tabulated (The Unicode Standard, section 3.12). */
 enum {
-    HANGUL_L = 0x1100, HANGUL_N_L = 19,
-    HANGUL_V = 0x1161, HANGUL_N_V = 21,
-    HANGUL_T = 0x11A7, HANGUL_N_T = 28, /* T + 0 is no character: "no final" */
-    HANGUL_S = 0xAC00, HANGUL_N_S = HANGUL_N_L * HANGUL_N_V * HANGUL_N_T,
+    HANGUL_L = 0x1100,
+    HANGUL_N_L = 19,
+    HANGUL_V = 0x1161,
+    HANGUL_N_V = 21,
+    HANGUL_T = 0x11A7,
+    HANGUL_N_T = 28, /* T + 0 is no character: "no final" */
+    HANGUL_S = 0xAC00,
+    HANGUL_N_S = HANGUL_N_L * HANGUL_N_V * HANGUL_N_T,
 };
 
 /* The code points of a segment. */
@@ -79,8 +87,8 @@ static bool push_decomposed(struct codes *v, uint32_t c, const struct record *r)
 {
     if (c - HANGUL_S < HANGUL_N_S) {
         uint32_t s = c - HANGUL_S, t = s % HANGUL_N_T;
-        return codes_push(v, HANGUL_L + s / (HANGUL_N_V * HANGUL_N_T)) &&
-               codes_push(v, HANGUL_V + s / HANGUL_N_T % HANGUL_N_V) && (t == 0 || codes_push(v, HANGUL_T + t));
+        return codes_push(v, HANGUL_L + s / (HANGUL_N_V * HANGUL_N_T)) && codes_push(v, HANGUL_V + s / HANGUL_N_T % HANGUL_N_V) &&
+               (t == 0 || codes_push(v, HANGUL_T + t));
     }
     if (!r->decomposes)
         return codes_push(v, c);

@@ -5,7 +5,13 @@
 
 #include "buf.h"
 
-enum unicode_class { UNICODE_OTHER, UNICODE_LETTER, UNICODE_NUMBER, UNICODE_SPACE, UNICODE_MARK };
+enum unicode_class {
+    UNICODE_OTHER,
+    UNICODE_LETTER,
+    UNICODE_NUMBER,
+    UNICODE_SPACE,
+    UNICODE_MARK
+};
 
 /* L*, N*, M* general categories; white space as the qwen2 regex's \s. Anything above
  * U+10FFFF is UNICODE_OTHER. */

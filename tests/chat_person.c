@@ -65,7 +65,8 @@ bool same_letters(const char *a, const char *b)
 char *chat_piped(const char *home, const char *options, const char *input, int *status)
 {
     struct buf command = {0}, out = {0};
-    buf_printf(&command, "printf '%s' | SIGNUM_HOME='%s' '%s' chat -m '%s' -s 1 -t 1 -n 12 %s 2>/dev/null", input, home, pty_program(), chat_model(), options);
+    buf_printf(&command, "printf '%s' | SIGNUM_HOME='%s' '%s' chat -m '%s' -s 1 -t 1 -n 12 %s 2>/dev/null", input, home, pty_program(),
+               chat_model(), options);
     FILE *f = popen(command.data, "r");
     char bytes[4096];
     size_t n;

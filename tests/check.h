@@ -17,18 +17,17 @@ struct test {
 };
 void test_register(struct test *t);
 
-#define TEST(ident)                                                      \
-    static void test_##ident(void);                                      \
-    __attribute__((constructor)) static void register_##ident(void)      \
-    {                                                                    \
-        static struct test entry = {#ident, test_##ident, NULL};         \
-        test_register(&entry);                                           \
-    }                                                                    \
+#define TEST(ident)                                                 \
+    static void test_##ident(void);                                 \
+    __attribute__((constructor)) static void register_##ident(void) \
+    {                                                               \
+        static struct test entry = {#ident, test_##ident, NULL};    \
+        test_register(&entry);                                      \
+    }                                                               \
     static void test_##ident(void)
 
 /* Counts; on failure prints file, line, the expression and the note (printf-style). */
-bool check_(bool ok, const char *file, int line, const char *expr, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+bool check_(bool ok, const char *file, int line, const char *expr, const char *format, ...) __attribute__((format(printf, 5, 6)));
 #define CHECK(x) check_((x), __FILE__, __LINE__, #x, " ")
 #define CHECKF(x, ...) check_((x), __FILE__, __LINE__, #x, __VA_ARGS__)
 

@@ -7,8 +7,8 @@
 #include "check.h"
 
 const char *const golden_names[] = {
-    "mini-q1", "mini-q1-v2", "q1-tied", "q1-untied", "q1-yarn", "q1-yarn-past",
-    "f16-defaults", "q8", "q2-g64", "q2-g128", "pq2", "mixed", NULL,
+    "mini-q1", "mini-q1-v2", "q1-tied", "q1-untied", "q1-yarn", "q1-yarn-past", "f16-defaults",
+    "q8",      "q2-g64",     "q2-g128", "pq2",       "mixed",   NULL,
 };
 
 static size_t read_list(const char *line, int32_t *out)

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GOLDEN_SEQUENCES = 8, GOLDEN_IDS = 1024 };
+enum {
+    GOLDEN_SEQUENCES = 8,
+    GOLDEN_IDS = 1024
+};
 
 struct golden_sequence {
     char label[32];

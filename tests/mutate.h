@@ -10,8 +10,31 @@
  * gives random numbers under k. Returns the new size, between 0 and cap. */
 static inline size_t mutate(uint8_t *data, size_t n, size_t cap, size_t head, uint64_t (*below)(uint64_t))
 {
-    static const uint64_t numbers[] = {0, 1, 2, 3, 8, 9, 31, 32, 63, 64, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
-                                       0x100000000, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFF8, 0xFFFFFFFFFFFFFFFF};
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       2,
+                                       3,
+                                       8,
+                                       9,
+                                       31,
+                                       32,
+                                       63,
+                                       64,
+                                       127,
+                                       128,
+                                       255,
+                                       256,
+                                       0x7FFF,
+                                       0xFFFF,
+                                       0x10000,
+                                       0x7FFFFFFF,
+                                       0x80000000,
+                                       0xFFFFFFFF,
+                                       0x100000000,
+                                       0x7FFFFFFFFFFFFFFF,
+                                       0x8000000000000000,
+                                       0xFFFFFFFFFFFFFFF8,
+                                       0xFFFFFFFFFFFFFFFF};
     for (uint64_t changes = 1 + below(4); changes; changes--) {
         size_t area = below(4) && head < n ? head : n, at = (size_t)below(area + 1), left = n - at;
         switch (below(7)) {

@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE = 60 }; /* seconds: machines may be slow, and loaded */
+enum {
+    PATIENCE = 60
+}; /* seconds: machines may be slow, and loaded */
 
 const char *pty_program(void)
 {
@@ -102,8 +104,8 @@ void pty_start(struct pty *p, size_t width, size_t height, const char *home, con
         abort();
     p->slave = open(ptsname(p->master), O_RDWR | O_NOCTTY | O_CLOEXEC);
     struct winsize size = {.ws_col = (unsigned short)width, .ws_row = (unsigned short)height};
-    if (p->slave < 0 || ioctl(p->slave, TIOCSWINSZ, &size) != 0 || tcgetattr(p->slave, &p->before) != 0 ||
-        pipe(to_shell) != 0 || pipe(from_shell) != 0)
+    if (p->slave < 0 || ioctl(p->slave, TIOCSWINSZ, &size) != 0 || tcgetattr(p->slave, &p->before) != 0 || pipe(to_shell) != 0 ||
+        pipe(from_shell) != 0)
         abort();
     fflush(NULL);
     p->shell = fork();

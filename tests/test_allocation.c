@@ -182,7 +182,8 @@ TEST(every_allocation_may_fail)
             break;
         }
         /* Some are for files of the system that tell about memory and CPUs: without them it goes on. */
-        CHECKF(status == SG_OK || (status == SG_NO_MEMORY && err.status == status && strstr(err.message, "memory")), "allocation %zu: status %d, %s", n, (int)status, err.message);
+        CHECKF(status == SG_OK || (status == SG_NO_MEMORY && err.status == status && strstr(err.message, "memory")),
+               "allocation %zu: status %d, %s", n, (int)status, err.message);
     }
 }
 
@@ -202,7 +203,8 @@ TEST(memory_is_exact)
     size_t before = atomic_load(&allocations);
     CHECK(sg_session_open(&s, e, n_ctx, NULL) == SG_OK);
     CHECK(atomic_load(&allocations) == before + 1); /* the struct; the rest is one mapping */
-    CHECKF(m.session == sizeof *s + s->arena.size && s->arena.used == s->arena.size, "%zu said, %zu taken", m.session, sizeof *s + s->arena.size);
+    CHECKF(m.session == sizeof *s + s->arena.size && s->arena.used == s->arena.size, "%zu said, %zu taken", m.session,
+           sizeof *s + s->arena.size);
     int32_t *ids = calloc(n_ctx, sizeof *ids);
     CHECK(sg_eval(e, &(struct sg_feed){.session = s, .ids = ids, .n = n_ctx}, 1, NULL) == SG_OK);
     CHECKF(m.kv_full == s->n_blocks * e->kv.block_bytes, "%zu said, %zu taken", m.kv_full, s->n_blocks * e->kv.block_bytes);

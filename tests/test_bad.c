@@ -57,7 +57,9 @@ TEST(bad_files)
     size_t base_size, n = 0;
     uint8_t *base = (uint8_t *)test_golden("models/mini-q1.gguf", &base_size);
     const char *at = test_golden("bad/cases.txt", NULL);
-    enum { CAP = 4 << 20 };
+    enum {
+        CAP = 4 << 20
+    };
     uint8_t *end = (uint8_t *)test_guarded(CAP) + CAP;
     struct bad_case c;
     while (bad_next(&at, base, base_size, &c)) {

@@ -29,10 +29,14 @@ static void write_requests(const char *path)
 {
     FILE *f = fopen(path, "wb");
     for (size_t i = 0; f && i < n_lines; i++) {
-        fprintf(f, "{\"custom_id\":\"%zu\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"messages\":[{\"role\":\"user\",\"content\":\"Go on: %zu\"}],\"max_tokens\":90,", i, i % 7);
+        fprintf(f,
+                "{\"custom_id\":\"%zu\",\"method\":\"POST\",\"url\":\"/v1/chat/"
+                "completions\",\"body\":{\"messages\":[{\"role\":\"user\",\"content\":\"Go on: %zu\"}],\"max_tokens\":90,",
+                i, i % 7);
         switch (i % 4) {
         case 0:
-            fprintf(f, "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":%.*s}}", (int)lengths[i], lines[i]);
+            fprintf(f, "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":%.*s}}", (int)lengths[i],
+                    lines[i]);
             break;
         case 1:
             fprintf(f, "\"json_schema\":%.*s", (int)lengths[i], lines[i]);
@@ -53,8 +57,8 @@ static void run_batch(const char *input, const char *output, int n_parallel, cha
 {
     char command[8192];
     struct buf records = {0};
-    snprintf(command, sizeof command, "'%s' batch -m '%s' -q --simple --think off --temp 1.5 -t 1 -np %d -i '%s' -o '%s'", pty_program(), test_path("tokenizer/qwen3.gguf"), n_parallel, input,
-             output);
+    snprintf(command, sizeof command, "'%s' batch -m '%s' -q --simple --think off --temp 1.5 -t 1 -np %d -i '%s' -o '%s'", pty_program(),
+             test_path("tokenizer/qwen3.gguf"), n_parallel, input, output);
     int status = system(command);
     if (!CHECKF(status == 0, "status %d of %s", status, command) || !CHECK(file_read(&records, output, 64 << 20, NULL) == SG_OK)) {
         buf_free(&records);
@@ -103,7 +107,8 @@ TEST(batch_answers_satisfy_their_schemas)
         if (texts[0][i] && texts[1][i]) {
             complete++;
             CHECKF(strcmp(texts[0][i], texts[1][i]) == 0, "%s is not %s", texts[0][i], texts[1][i]);
-            bool valid = json_parse(&s, lines[i], lengths[i], &err) == SG_OK && json_parse(&j, texts[0][i], strlen(texts[0][i]), &err) == SG_OK;
+            bool valid =
+                json_parse(&s, lines[i], lengths[i], &err) == SG_OK && json_parse(&j, texts[0][i], strlen(texts[0][i]), &err) == SG_OK;
             valid = valid && validate(&s, s.nodes, &j, j.nodes, &why);
             CHECKF(valid, "%.*s: %s: %s%s", (int)lengths[i], lines[i], texts[0][i], why, err.message);
         }

@@ -48,7 +48,6 @@ static char *replaced(const char *text, const char *what, const char *with)
     return out;
 }
 
-
 TEST(chat_recognise)
 {
     const char *stock = test_golden("chat/template.jinja", NULL);
@@ -116,8 +115,9 @@ TEST(chat_recognise)
     free(b);
     free(c);
 
-    static const char plain[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
-                                "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    static const char plain[] =
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
     CHECK(recognised(plain, CHAT_CHATML, true));
     CHECK(recognised("{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}\n"
                      "{% for message in messages %}\n<|im_start|>{{ message[\"role\"] }}\n{{ message.content }}<|im_end|>\n{% endfor %}\n"
@@ -239,7 +239,8 @@ static struct tokenizer *tokenizer;
 static bool open_vocabulary(void)
 {
     struct sg_error err = {0};
-    bool ok = gguf_open(&vocabulary, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&tokenizer, &vocabulary, &err) == SG_OK;
+    bool ok =
+        gguf_open(&vocabulary, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&tokenizer, &vocabulary, &err) == SG_OK;
     return CHECKF(ok, "%s", err.message);
 }
 
@@ -270,7 +271,8 @@ TEST(chat_golden)
 
         enum sg_status status = chat_render(CHAT_QWEN3, tokenizer, &s.c, &text, &ids, &err);
         CHECKF(status == SG_OK, "%s", err.message);
-        CHECKF(text.len == expected.len && memcmp(text.data, expected.data, text.len) == 0, "%.*s: %s", width, line + name->begin, text.data);
+        CHECKF(text.len == expected.len && memcmp(text.data, expected.data, text.len) == 0, "%.*s: %s", width, line + name->begin,
+               text.data);
         CHECKF(same_ids(&j, json_get(&j, j.nodes, "ids"), &ids), "%.*s", width, line + name->begin);
 
         /* Bonsai's generation prompt is that of thinking turned off. */
@@ -323,7 +325,7 @@ TEST(chat_injection)
         struct sg_str e = {evil, strlen(evil)}, js = {json, strlen(json)};
         struct sg_tool_call calls[] = {{e, js, false}, {e, e, true}};
         struct sg_message m[] = {
-            {STR("system"), e, {0}, false, NULL, 0}, {STR("user"), e, {0}, false, NULL, 0}, {e, e, {0}, false, NULL, 0},
+            {STR("system"), e, {0}, false, NULL, 0},  {STR("user"), e, {0}, false, NULL, 0}, {e, e, {0}, false, NULL, 0},
             {STR("assistant"), e, e, true, calls, 2}, {STR("tool"), e, {0}, false, NULL, 0}, {STR("assistant"), e, {0}, false, calls, 2},
         };
         struct sg_conversation c = {m, 6, &js, 1, SG_THINK_AUTO, true};
@@ -360,16 +362,23 @@ TEST(chat_details)
                               {.role = STR("assistant"), .content = STR("<think>\na\n</think>\n\nHo")},
                               {.role = STR("wizard"), .content = {NULL, 0}}};
     struct sg_conversation c = {.messages = m, .n_messages = 3, .add_generation_prompt = true};
-    renders(CHAT_QWEN3, &c, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>assistant\n");
-    renders(CHAT_BONSAI, &c, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
-    renders(CHAT_QWEN3_2507, &c, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>assistant\n");
-    renders(CHAT_CHATML, &c, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>wizard\n<|im_end|>\n<|im_start|>assistant\n");
+    renders(CHAT_QWEN3, &c,
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>assistant\n");
+    renders(CHAT_BONSAI, &c,
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</"
+            "think>\n\nHo<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    renders(CHAT_QWEN3_2507, &c,
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n<|im_start|>assistant\n");
+    renders(CHAT_CHATML, &c,
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\na\n</"
+            "think>\n\nHo<|im_end|>\n<|im_start|>wizard\n<|im_end|>\n<|im_start|>assistant\n");
 
     /* Bytes that are not UTF-8, one string at a time. */
     m[0].content = STR("a\xe2\x82");
     m[2].role = STR("\xac\xff");
-    renders(CHAT_CHATML, &c, "<|im_start|>user\na\xef\xbf\xbd<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n"
-                             "<|im_start|>\xef\xbf\xbd\xef\xbf\xbd\n<|im_end|>\n<|im_start|>assistant\n");
+    renders(CHAT_CHATML, &c,
+            "<|im_start|>user\na\xef\xbf\xbd<|im_end|>\n<|im_start|>assistant\n<think>\na\n</think>\n\nHo<|im_end|>\n"
+            "<|im_start|>\xef\xbf\xbd\xef\xbf\xbd\n<|im_end|>\n<|im_start|>assistant\n");
 
     c.think = SG_THINK_ON;
     for (enum chat_template kind = CHAT_QWEN3; kind <= CHAT_CHATML; kind++) {

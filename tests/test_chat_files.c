@@ -25,7 +25,9 @@ TEST(chat_accounts)
     if (!pty_available())
         return;
     struct buf input = {0};
-    enum { TURNS = 8 };
+    enum {
+        TURNS = 8
+    };
     for (int i = 0; i < TURNS; i++)
         buf_puts(&input, "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen\\n/stats\\n");
     char *out = chat_piped(chat_home(), "-c 4096 -n 30 --ignore-eos", input.data, NULL);

@@ -321,7 +321,15 @@ TEST(chat_interrupt)
 
 /* Whatever ends the program, in whatever it is doing: the terminal is as before, the parent
  * sees the signal, and the transcript has what was said. */
-enum doing { AT_PROMPT, TYPING, WRITING, SEARCHING, STOPPED, EDITING, DOINGS };
+enum doing {
+    AT_PROMPT,
+    TYPING,
+    WRITING,
+    SEARCHING,
+    STOPPED,
+    EDITING,
+    DOINGS
+};
 static const char *const doing_names[] = {"at the prompt", "typing", "writing", "searching", "stopped", "in the editor"};
 
 static void get_to(struct pty *p, enum doing doing)
@@ -368,12 +376,13 @@ TEST(chat_signals)
             if (doing == STOPPED)
                 pty_continue(&p);
             int status = pty_wait_end(&p);
-            CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == signals[s], "signal %d %s: status %x", signals[s], doing_names[doing], (unsigned)status);
+            CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == signals[s], "signal %d %s: status %x", signals[s], doing_names[doing],
+                   (unsigned)status);
             CHECKF(pty_restored(&p), "signal %d %s", signals[s], doing_names[doing]);
             pty_end(&p);
             struct conversation c = chat_talk(home);
-            CHECKF(c.n == 2 && strcmp(c.messages[0].content.data, "hello there") == 0 && c.messages[1].content.len > 0, "signal %d %s: %zu messages",
-                   signals[s], doing_names[doing], c.n);
+            CHECKF(c.n == 2 && strcmp(c.messages[0].content.data, "hello there") == 0 && c.messages[1].content.len > 0,
+                   "signal %d %s: %zu messages", signals[s], doing_names[doing], c.n);
             conversation_free(&c);
         }
     }
@@ -453,7 +462,8 @@ TEST(chat_resizes)
         return;
     static const size_t widths[] = {80, 20, 33, 200, 80};
     struct pty p;
-    const char *text = "a text of some words, \xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97 among them, that is long enough to need several rows when the window is narrow";
+    const char *text = "a text of some words, \xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97 among them, that is long enough to need "
+                       "several rows when the window is narrow";
     chat_start(&p, WIDTH, chat_home(), NULL);
     PROMPT(&p);
     pty_send(&p, text);
@@ -607,10 +617,16 @@ TEST(chat_tmux)
         {"\r", "Enter"},
         {"/show t", NULL},
         {"\r", "Enter"},
-        {"a text \xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97 of many words, \xF0\x9F\x98\x80 that needs more than one row \xC3\xA4\xC3\xB6\xC3\xBC", NULL},
+        {"a text \xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97 of many words, \xF0\x9F\x98\x80 that needs more than one row "
+         "\xC3\xA4\xC3\xB6\xC3\xBC",
+         NULL},
         {"\x01", "C-a"},
-        {"\x1B" "f", "M-f"},
-        {"\x1B" "f", "M-f"},
+        {"\x1B"
+         "f",
+         "M-f"},
+        {"\x1B"
+         "f",
+         "M-f"},
         {"\xE6\xBC\xA2", NULL},
         {"\x7F", "BSpace"},
         {"X", NULL},

@@ -33,7 +33,8 @@ static enum sg_status check_file(const char *path, struct sg_error *err)
         return status;
     size_t n = sg_info(engine)->n_tensors;
     status = sg_check(engine, on_note, &notes, err);
-    CHECKF(status != SG_OK || (notes.sound == n && notes.problems == 0), "%zu and %zu notes for %zu tensors", notes.sound, notes.problems, n);
+    CHECKF(status != SG_OK || (notes.sound == n && notes.problems == 0), "%zu and %zu notes for %zu tensors", notes.sound, notes.problems,
+           n);
     CHECK(sg_check(engine, NULL, NULL, err) == status);
     sg_close(engine);
     return status;
@@ -73,7 +74,10 @@ static enum sg_status check_changed(const char *tensor, const void *data, size_t
 
 TEST(check_finds_damage)
 {
-    enum { BLOCKS = 128 * 256 / 128, N = 128 * 256 };
+    enum {
+        BLOCKS = 128 * 256 / 128,
+        N = 128 * 256
+    };
     struct sg_error err;
     uint8_t q1[BLOCKS * 18];
     for (size_t i = 0; i < sizeof q1; i++)
@@ -83,9 +87,12 @@ TEST(check_finds_damage)
     size_t block = test_below(BLOCKS - 1);
     q1[block * 18 + 1] = 0x7C; /* infinity, or NaN */
     char expected[128];
-    snprintf(expected, sizeof expected, "1 of %d blocks have a scale that is NaN or infinite, the first in row %zu at column %zu", BLOCKS, block / 2, block % 2 * 128);
+    snprintf(expected, sizeof expected, "1 of %d blocks have a scale that is NaN or infinite, the first in row %zu at column %zu", BLOCKS,
+             block / 2, block % 2 * 128);
     CHECK(check_changed("blk.0.ffn_down.weight", q1, sizeof q1, 41, &err) == SG_BAD_MODEL);
-    CHECKF(notes.problems == 1 && strstr(notes.last_problem, expected) && strstr(err.message, expected) && strstr(err.message, "1 problem,"), "%s", err.message);
+    CHECKF(notes.problems == 1 && strstr(notes.last_problem, expected) && strstr(err.message, expected) &&
+               strstr(err.message, "1 problem,"),
+           "%s", err.message);
     q1[(BLOCKS - 1) * 18 + 1] = 0xFC;
     CHECK(check_changed("blk.0.ffn_down.weight", q1, sizeof q1, 41, &err) == SG_BAD_MODEL && strstr(err.message, "2 of"));
 
@@ -101,6 +108,7 @@ TEST(check_finds_damage)
     memset(f + 5000, 0, (66 << 10));
     CHECK(check_changed("blk.0.ffn_gate.weight", f, N * sizeof *f, 0, &err) == SG_BAD_MODEL && strstr(err.message, "hole of 66 KiB"));
     f[100] = NAN;
-    CHECK(check_changed("blk.0.ffn_gate.weight", f, N * sizeof *f, 0, &err) == SG_BAD_MODEL && notes.problems == 2 && strstr(err.message, "2 problems, the first"));
+    CHECK(check_changed("blk.0.ffn_gate.weight", f, N * sizeof *f, 0, &err) == SG_BAD_MODEL && notes.problems == 2 &&
+          strstr(err.message, "2 problems, the first"));
     free(f);
 }

@@ -23,7 +23,8 @@ static bool collect(void *arg, const struct sg_step *step)
 }
 
 /* Writes an answer under a grammar; the status is the verdict on it. */
-static enum sg_status answer(struct sg_engine *engine, struct sg_grammar *grammar, enum sg_think think, int64_t n_predict, uint64_t seed, struct buf *out)
+static enum sg_status answer(struct sg_engine *engine, struct sg_grammar *grammar, enum sg_think think, int64_t n_predict, uint64_t seed,
+                             struct buf *out)
 {
     struct sg_message message = {.role = {"user", 4}, .content = {"Hi", 2}};
     struct sg_conversation c = {.messages = &message, .n_messages = 1, .think = think, .add_generation_prompt = true};
@@ -45,7 +46,8 @@ static enum sg_status answer(struct sg_engine *engine, struct sg_grammar *gramma
     CHECK(sg_reply_open(&reply, engine, &o, ids, n, &err) == SG_OK);
     CHECK(sg_session_open(&session, engine, 1000, &err) == SG_OK);
     struct sg_feed feed = {.session = session, .ids = ids, .n = n, .n_logits = 1};
-    CHECKF(sg_eval(engine, &feed, 1, &err) == SG_OK && sg_generate(session, reply, NULL, collect, out, &counts, &err) == SG_OK, "%s", err.message);
+    CHECKF(sg_eval(engine, &feed, 1, &err) == SG_OK && sg_generate(session, reply, NULL, collect, out, &counts, &err) == SG_OK, "%s",
+           err.message);
     sg_reply_counts(reply, &reply_counts);
     enum sg_status status = constraint_verdict(matcher, &reply_counts, &err);
     CHECK(status == SG_OK || err.message[0]);
@@ -58,14 +60,18 @@ static enum sg_status answer(struct sg_engine *engine, struct sg_grammar *gramma
 
 TEST(constraint_of_a_reply)
 {
-    static const char schema[] = "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":300},\"s\":{\"type\":\"string\",\"maxLength\":9},"
-                                 "\"l\":{\"type\":\"array\",\"items\":{\"enum\":[\"\\u65e5\\u672c\",\"\\ud83d\\ude00\",null]},\"minItems\":2,\"maxItems\":4}},\"required\":[\"n\",\"s\",\"l\"]}";
+    static const char schema[] = "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":300},\"s\":{"
+                                 "\"type\":\"string\",\"maxLength\":9},"
+                                 "\"l\":{\"type\":\"array\",\"items\":{\"enum\":[\"\\u65e5\\u672c\",\"\\ud83d\\ude00\",null]},\"minItems\":"
+                                 "2,\"maxItems\":4}},\"required\":[\"n\",\"s\",\"l\"]}";
     struct sg_engine *engine = open_engine();
     struct sg_grammar *grammar = NULL;
     struct sg_error err;
     struct json s, j;
     struct buf out = {0}, again = {0};
-    if (!engine || !CHECKF(sg_grammar_open(&grammar, engine, SG_GRAMMAR_SCHEMA, &(struct sg_str){schema, sizeof schema - 1}, 1, &err) == SG_OK, "%s", err.message))
+    if (!engine ||
+        !CHECKF(sg_grammar_open(&grammar, engine, SG_GRAMMAR_SCHEMA, &(struct sg_str){schema, sizeof schema - 1}, 1, &err) == SG_OK, "%s",
+                err.message))
         return;
     CHECK(json_parse(&s, schema, sizeof schema - 1, NULL) == SG_OK);
     for (uint64_t seed = 0; seed < 24; seed++) {
@@ -79,7 +85,8 @@ TEST(constraint_of_a_reply)
         /* what a grammar has learned changes nothing */
         struct sg_grammar *fresh = NULL;
         sg_grammar_open(&fresh, engine, SG_GRAMMAR_SCHEMA, &(struct sg_str){schema, sizeof schema - 1}, 1, &err);
-        CHECK(answer(engine, fresh, think, -1, seed, &again) == SG_OK && again.len == out.len && memcmp(again.data, out.data, out.len) == 0);
+        CHECK(answer(engine, fresh, think, -1, seed, &again) == SG_OK && again.len == out.len &&
+              memcmp(again.data, out.data, out.len) == 0);
         sg_grammar_close(fresh);
     }
     CHECK(answer(engine, grammar, SG_THINK_OFF, 3, 1, &out) == SG_FAIL); /* cut off */
@@ -113,7 +120,8 @@ TEST(constraint_of_a_request)
         {"{\"response_format\":{\"type\":\"text\"}}", ""},
         {"{\"response_format\":{\"type\":\"json_object\"}}", "{"},
         {"{\"response_format\":{\"type\":\"json_object\",\"schema\":{\"const\":\"a\"}}}", "\"a\""},
-        {"{\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":true,\"schema\":{\"const\":[1]}}}}", "[1]"},
+        {"{\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":true,\"schema\":{\"const\":[1]}}}}",
+         "[1]"},
         {"{\"json_schema\":{\"const\":7}}", "7"},
         {"{\"guided_json\":\"{\\\"const\\\":8}\"}", "8"},
         {"{\"guided_json\":{\"const\":9}}", "9"},
@@ -157,7 +165,8 @@ TEST(constraint_of_a_request)
         constraints_return(&c, grammar);
     }
     /* the same wish is one grammar, also after others; unused ones do not pile up */
-    struct sg_grammar *first = borrow(&c, "{\"guided_regex\":\"x+\"}", SG_OK), *second = borrow(&c, "{\"x\":1,\"structured_outputs\":{\"regex\":\"x+\"}}", SG_OK);
+    struct sg_grammar *first = borrow(&c, "{\"guided_regex\":\"x+\"}", SG_OK),
+                      *second = borrow(&c, "{\"x\":1,\"structured_outputs\":{\"regex\":\"x+\"}}", SG_OK);
     CHECK(first && first == second);
     for (int i = 0; i < 100; i++) {
         char body[64];

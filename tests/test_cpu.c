@@ -74,7 +74,8 @@ TEST(cpu_cores)
     }
     static const struct {
         int first, n, cores;
-    } cases[] = {{0, 12, 6}, {0, 8, 4}, {0, 4, 4}, {4, 4, 4}, {2, 4, 4}, {3, 5, 4}, {8, 4, 2}, {9, 2, 2}, {9, 3, 2}, {11, 1, 1}, {11, 3, 3}};
+    } cases[] = {{0, 12, 6}, {0, 8, 4}, {0, 4, 4}, {4, 4, 4},  {2, 4, 4}, {3, 5, 4},
+                 {8, 4, 2},  {9, 2, 2}, {9, 3, 2}, {11, 1, 1}, {11, 3, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct proc_cpus cpus = cpus_of(cases[i].first, cases[i].n);
         CHECKF(proc_cores(machine, &cpus) == cases[i].cores, "%d from %d: %d", cases[i].n, cases[i].first, proc_cores(machine, &cpus));
@@ -201,8 +202,9 @@ TEST(cpu_name)
 /* Random bytes in every file: any answer is fine, none may crash or hang. */
 TEST(cpu_garbage)
 {
-    static const char *files[] = {"/proc/self/mountinfo", "/proc/self/cgroup", "/cg/cpu.max", "/cg/memory.max", "/cg/memory.stat", "/proc/cpuinfo",
-                                  "/proc/meminfo", "/sys/devices/system/cpu/cpu1/topology/thread_siblings_list"};
+    static const char *files[] = {
+        "/proc/self/mountinfo", "/proc/self/cgroup", "/cg/cpu.max",   "/cg/memory.max",
+        "/cg/memory.stat",      "/proc/cpuinfo",     "/proc/meminfo", "/sys/devices/system/cpu/cpu1/topology/thread_siblings_list"};
     static const char alphabet[] = "0123456789,-:/ /\n\t\\cgroup2 - cpu,memory rw max\001\377";
     make_machine();
     for (int round = 0; round < 50; round++) {
@@ -253,9 +255,17 @@ TEST(cpu_this_machine)
         const char *flag;
         unsigned feature;
     } names[] = {
-        {" avx2 ", CPU_AVX2}, {" avx_vnni ", CPU_AVXVNNI}, {" avx512vl ", CPU_AVX512}, {" avx512_vnni ", CPU_AVX512VNNI},
-        {" avx512_vpopcntdq ", CPU_VPOPCNTDQ}, {" avx512_bitalg ", CPU_BITALG}, {" avx512vbmi ", CPU_VBMI}, {" gfni ", CPU_GFNI},
-        {" asimd ", CPU_NEON}, {" asimddp ", CPU_DOTPROD}, {" i8mm ", CPU_I8MM},
+        {" avx2 ", CPU_AVX2},
+        {" avx_vnni ", CPU_AVXVNNI},
+        {" avx512vl ", CPU_AVX512},
+        {" avx512_vnni ", CPU_AVX512VNNI},
+        {" avx512_vpopcntdq ", CPU_VPOPCNTDQ},
+        {" avx512_bitalg ", CPU_BITALG},
+        {" avx512vbmi ", CPU_VBMI},
+        {" gfni ", CPU_GFNI},
+        {" asimd ", CPU_NEON},
+        {" asimddp ", CPU_DOTPROD},
+        {" i8mm ", CPU_I8MM},
     };
     if (flags && strcmp(cpu_name(), "unknown") != 0) {
         line[strcspn(line, "\n")] = ' ';

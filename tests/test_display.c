@@ -52,7 +52,11 @@ TEST(display_wraps)
     check_shown("one\n\n  two\n    three four five six", 20, "one\n\n  two\n    three four five\nsix");
     check_shown("- item one two three four\n- five", 20, "- item one two three\nfour\n- five");
     check_shown("a\tb\tcccccccccccc", 20, "a       b\ncccccccccccc");
-    check_shown("no\xC2\xA0" "break between these words", 14, "no\xC2\xA0" "break\nbetween these\nwords");
+    check_shown("no\xC2\xA0"
+                "break between these words",
+                14,
+                "no\xC2\xA0"
+                "break\nbetween these\nwords");
     /* Wide characters: breaks between them, but not before their closing punctuation. */
     check_shown("\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97", 7,
                 "\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2\n\xE5\xAD\x97\xE6\xBC\xA2\xE5\xAD\x97");
@@ -74,8 +78,21 @@ TEST(display_wraps)
  * text itself when line breaks and spaces count alike. */
 TEST(display_random)
 {
-    static const char *const words[] = {"a", "of", "the", "word", "sentence", "incomprehensibilities", "\xE6\xBC\xA2\xE5\xAD\x97", "\xF0\x9F\x98\x80",
-                                        "na\xC3\xAFve", "x\xCC\x81y", "(", ")", ",", "--option=value", "https://example.com/a/rather/long/path?with=query"};
+    static const char *const words[] = {"a",
+                                        "of",
+                                        "the",
+                                        "word",
+                                        "sentence",
+                                        "incomprehensibilities",
+                                        "\xE6\xBC\xA2\xE5\xAD\x97",
+                                        "\xF0\x9F\x98\x80",
+                                        "na\xC3\xAFve",
+                                        "x\xCC\x81y",
+                                        "(",
+                                        ")",
+                                        ",",
+                                        "--option=value",
+                                        "https://example.com/a/rather/long/path?with=query"};
     static const size_t widths[] = {4, 10, 20, 40, 80, 200};
     for (int round = 0; round < 300; round++) {
         struct buf text = {0};
@@ -112,13 +129,19 @@ TEST(display_escapes)
 {
     check_shown("\x1B[31mred\x07", 40, "\\x1B[31mred\\x07");
     check_shown("a\rb\b\x7F", 40, "a\\x0Db\\x08\\x7F");
-    check_shown("\xC2\x9B" "31m", 40, "\\u009B31m");       /* CSI as one C1 character */
-    check_shown("\x9B" "31m", 40, "\\x9B31m");             /* and as a byte */
-    check_shown("\xE6\xBC", 40, "\\xE6\\xBC");             /* an unfinished character at the end */
+    check_shown("\xC2\x9B"
+                "31m",
+                40, "\\u009B31m"); /* CSI as one C1 character */
+    check_shown("\x9B"
+                "31m",
+                40, "\\x9B31m");               /* and as a byte */
+    check_shown("\xE6\xBC", 40, "\\xE6\\xBC"); /* an unfinished character at the end */
     check_shown("\xF0\x9F\x98x", 40, "\\xF0\\x9F\\x98x");
-    check_shown("\xE2\x80\xAE" "evil\xE2\x81\xA6", 40, "\\u202Eevil\\u2066");
-    check_shown("\xF3\xA0\x81\x81", 40, "\\U000E0041");    /* an invisible letter */
-    check_shown("\xEF\xBF\xBD", 40, "\xEF\xBF\xBD");       /* U+FFFD itself is a character */
+    check_shown("\xE2\x80\xAE"
+                "evil\xE2\x81\xA6",
+                40, "\\u202Eevil\\u2066");
+    check_shown("\xF3\xA0\x81\x81", 40, "\\U000E0041"); /* an invisible letter */
+    check_shown("\xEF\xBF\xBD", 40, "\xEF\xBF\xBD");    /* U+FFFD itself is a character */
     /* Any bytes at all, in any pieces. */
     for (int round = 0; round < 200; round++) {
         char noise[300];
@@ -133,7 +156,9 @@ TEST(display_escapes)
     struct buf name = {0};
     cells_put_escaped(&name, "a\nb\t\x1B\xFF", 6);
     CHECK(strcmp(name.data, "a\\x0Ab\\x09\\x1B\\xFF") == 0);
-    CHECK(cells_width("a\nb", 3) == 6 && cells_width("\xE6\xBC\xA2" "a", 4) == 3);
+    CHECK(cells_width("a\nb", 3) == 6 && cells_width("\xE6\xBC\xA2"
+                                                     "a",
+                                                     4) == 3);
     buf_free(&name);
     /* Without a terminal bytes stay bytes. */
     struct display d = {.wrap = true, .width = 20};
@@ -165,8 +190,9 @@ TEST(display_thinking)
     check_thinking((struct display){.codes = true, .colour = true}, "\x1B[2mLet me think.\n\x1B[0m\nForty two.\n");
     check_thinking((struct display){.codes = true}, "(thinking)\nLet me think.\n(end of thinking)\n\nForty two.\n");
     check_thinking((struct display){.thinking = DISPLAY_THINKING_HIDE}, "Forty two.\n");
-    check_thinking((struct display){.codes = true, .colour = true, .thinking = DISPLAY_THINKING_COUNT},
-                   "\r\x1B[2mthinking: 2 tokens\x1B[0m\r\x1B[2mthinking: 4 tokens\x1B[0m\r\x1B[K\x1B[2m(thought: 4 tokens)\x1B[0m\nForty two.\n");
+    check_thinking(
+        (struct display){.codes = true, .colour = true, .thinking = DISPLAY_THINKING_COUNT},
+        "\r\x1B[2mthinking: 2 tokens\x1B[0m\r\x1B[2mthinking: 4 tokens\x1B[0m\r\x1B[K\x1B[2m(thought: 4 tokens)\x1B[0m\nForty two.\n");
     check_thinking((struct display){.thinking = DISPLAY_THINKING_COUNT}, "(thought: 4 tokens)\nForty two.\n");
     check_thinking((struct display){.codes = true, .thinking = DISPLAY_THINKING_HIDE},
                    "\rthinking: 2 tokens\rthinking: 4 tokens\r\x1B[KForty two.\n");

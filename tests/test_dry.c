@@ -6,7 +6,9 @@
 #include "check.h"
 #include "dry.h"
 
-enum { WINDOW = 24 };
+enum {
+    WINDOW = 24
+};
 
 static const struct tokenizer *tokens;
 
@@ -40,7 +42,8 @@ TEST(dry_breakers)
     struct gguf g = {0};
     struct tokenizer *t;
     struct sg_error err = {0};
-    if (!CHECKF(gguf_open(&g, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&t, &g, &err) == SG_OK, "%s", err.message))
+    if (!CHECKF(gguf_open(&g, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&t, &g, &err) == SG_OK, "%s",
+                err.message))
         return;
     tokens = t;
     static const char *const breakers[] = {":\n", "the end", "*", "<|im_end|>"};
@@ -90,7 +93,8 @@ TEST(dry_breakers)
                         expected = same > expected ? same : expected;
                     }
                 }
-                CHECKF(dry_length(d, id, &length) == any && length == expected, "round %d token %zu: %zu, expected %zu", round, n, length, expected);
+                CHECKF(dry_length(d, id, &length) == any && length == expected, "round %d token %zu: %zu, expected %zu", round, n, length,
+                       expected);
                 bool listed = false;
                 for (size_t i = 0; i < n_ids; i++)
                     listed |= ids[i] == id;

@@ -86,7 +86,8 @@ static int compare_doubles(const void *a, const void *b)
 }
 
 /* All reference rows of a model against one way of running it. */
-static void check_distance(const char *name, const struct sg_options *o, const struct golden_logits *g, const struct golden_limits *limit, const char *what)
+static void check_distance(const char *name, const struct sg_options *o, const struct golden_logits *g, const struct golden_limits *limit,
+                           const char *what)
 {
     struct sg_engine *e = open_model(name, o);
     double kl[4096], sum = 0, worst = 0, abs = 0;
@@ -106,7 +107,8 @@ static void check_distance(const char *name, const struct sg_options *o, const s
     }
     qsort(kl, n, sizeof *kl, compare_doubles);
     CHECKF(kl[n / 2] <= limit->median && sum / (double)n <= limit->mean && worst <= limit->max && abs <= limit->abs,
-           "%s %s: KL median %g (%g), mean %g (%g), max %g (%g), logit %g (%g)", name, what, kl[n / 2], limit->median, sum / (double)n, limit->mean, worst, limit->max, abs, limit->abs);
+           "%s %s: KL median %g (%g), mean %g (%g), max %g (%g), logit %g (%g)", name, what, kl[n / 2], limit->median, sum / (double)n,
+           limit->mean, worst, limit->max, abs, limit->abs);
     sg_close(e);
 }
 
@@ -114,14 +116,17 @@ TEST(engine_golden_logits)
 {
     for (size_t i = 0; golden_names[i]; i++) {
         const struct golden_logits *g = golden_load(golden_names[i]);
-        check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_F32, .type_v = SG_KV_F32, .n_threads = 2}, g, &g->f32, "f32");
+        check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_F32, .type_v = SG_KV_F32, .n_threads = 2},
+                       g, &g->f32, "f32");
         check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .n_threads = 2}, g, &g->kv_f16, "f32, f16 cache");
         check_distance(golden_names[i], &(struct sg_options){.n_threads = 2}, g, &g->g128, "int8");
         /* A cache in int8 costs about half of what int8 activations do, and the two add up. */
         struct golden_limits cache = {g->g128.median * 0.65, g->g128.mean * 0.65, g->g128.max, g->g128.abs};
         struct golden_limits both = {g->g128.median * 1.5, g->g128.mean * 1.5, g->g128.max * 1.5, g->g128.abs * 1.5};
-        check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2}, g, &cache, "f32, q8_0 cache");
-        check_distance(golden_names[i], &(struct sg_options){.type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2}, g, &both, "int8, q8_0 cache");
+        check_distance(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2},
+                       g, &cache, "f32, q8_0 cache");
+        check_distance(golden_names[i], &(struct sg_options){.type_k = SG_KV_Q8_0, .type_v = SG_KV_Q8_0, .n_threads = 2}, g, &both,
+                       "int8, q8_0 cache");
     }
 }
 
@@ -139,7 +144,8 @@ TEST(engine_golden_greedy)
 {
     for (size_t i = 0; golden_names[i]; i++) {
         const struct golden_logits *g = golden_load(golden_names[i]);
-        struct sg_engine *e = open_model(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_F32, .type_v = SG_KV_F32});
+        struct sg_engine *e =
+            open_model(golden_names[i], &(struct sg_options){.act = SG_ACT_F32, .type_k = SG_KV_F32, .type_v = SG_KV_F32});
         for (size_t k = 0; k < g->n_sequences; k++) {
             const struct golden_sequence *s = &g->sequence[k];
             struct sg_session *session;
@@ -168,12 +174,13 @@ static const struct golden_sequence *longest(const struct golden_logits *g)
     return best;
 }
 
-static void check_same(const char *name, const float *expected, const int32_t *ids, size_t n, size_t chunk, const struct sg_options *o, const char *what)
+static void check_same(const char *name, const float *expected, const int32_t *ids, size_t n, size_t chunk, const struct sg_options *o,
+                       const char *what)
 {
     struct sg_engine *e = open_model(name, o);
     float *got = all_logits(e, ids, n, chunk);
-    CHECKF(memcmp(got, expected, n * sg_info(e)->n_vocab * sizeof *got) == 0, "%s: %s, %d threads, chunks of %zu, matmul %d, act %d",
-           name, what, o->n_threads, chunk, (int)o->matmul, (int)o->act);
+    CHECKF(memcmp(got, expected, n * sg_info(e)->n_vocab * sizeof *got) == 0, "%s: %s, %d threads, chunks of %zu, matmul %d, act %d", name,
+           what, o->n_threads, chunk, (int)o->matmul, (int)o->act);
     free(got);
     sg_close(e);
 }
@@ -210,7 +217,12 @@ static void check_identity(const char *name, enum sg_act act, enum sg_kv_type ty
             const size_t chunks[] = {1, 2 + test_below(40), n};
             bool best = *save == 0;
             for (size_t c = 0; c < (best ? 3 : 1); c++) {
-                struct sg_options o = {.isa = isa, .act = act, .type_k = type_k, .type_v = type_v, .matmul = (enum sg_matmul)family, .n_threads = 1 + (int)test_below(7)};
+                struct sg_options o = {.isa = isa,
+                                       .act = act,
+                                       .type_k = type_k,
+                                       .type_v = type_v,
+                                       .matmul = (enum sg_matmul)family,
+                                       .n_threads = 1 + (int)test_below(7)};
                 check_same(name, expected, s->ids, n, chunks[best ? c : 1 + test_below(2)], &o, isa);
             }
         }
@@ -233,14 +245,17 @@ TEST(engine_identity)
 /* A long context: attention splits at 512 and 64 must not show. */
 TEST(engine_identity_long)
 {
-    enum { N = 1100 };
+    enum {
+        N = 1100
+    };
     static const enum sg_kv_type types[] = {SG_KV_F16, SG_KV_Q8_0};
     int32_t ids[N];
     for (size_t i = 0; i < N; i++)
         ids[i] = (int32_t)test_below(300);
     for (size_t k = 0; k < 2; k++) {
         struct sg_engine *a = open_model("mini-q1", &(struct sg_options){.n_threads = 1, .type_k = types[k], .type_v = types[k]});
-        struct sg_engine *b = open_model("mini-q1", &(struct sg_options){.n_threads = 3, .isa = "scalar", .type_k = types[k], .type_v = types[k]});
+        struct sg_engine *b =
+            open_model("mini-q1", &(struct sg_options){.n_threads = 3, .isa = "scalar", .type_k = types[k], .type_v = types[k]});
         float *x = all_logits(a, ids, N, 1), *y = all_logits(b, ids, N, 200), *z = all_logits(b, ids, N, 1);
         CHECK(memcmp(x, y, N * sg_info(a)->n_vocab * sizeof *x) == 0);
         CHECK(memcmp(x, z, N * sg_info(a)->n_vocab * sizeof *x) == 0);
@@ -258,7 +273,8 @@ TEST(engine_equal_files)
     static const char *const pairs[][2] = {{"mini-q1", "mini-q1-v2"}, {"q2-g128", "pq2"}};
     for (size_t i = 0; i < 2; i++) {
         const struct golden_sequence *s = longest(golden_load(pairs[i][0]));
-        struct sg_engine *a = open_model(pairs[i][0], &(struct sg_options){.n_threads = 2}), *b = open_model(pairs[i][1], &(struct sg_options){.n_threads = 1});
+        struct sg_engine *a = open_model(pairs[i][0], &(struct sg_options){.n_threads = 2}),
+                         *b = open_model(pairs[i][1], &(struct sg_options){.n_threads = 1});
         float *x = all_logits(a, s->ids, s->n_ids, 64), *y = all_logits(b, s->ids, s->n_ids, s->n_ids);
         CHECKF(memcmp(x, y, s->n_ids * sg_info(a)->n_vocab * sizeof *x) == 0, "%s and %s", pairs[i][0], pairs[i][1]);
         free(x);
@@ -271,7 +287,10 @@ TEST(engine_equal_files)
 /* Many sequences in one evaluation, in random pieces, equal each alone. */
 TEST(engine_batch)
 {
-    enum { SEQUENCES = 9, LENGTH = 90 };
+    enum {
+        SEQUENCES = 9,
+        LENGTH = 90
+    };
     struct sg_engine *e = open_model("q1-tied", &(struct sg_options){.n_threads = 3});
     size_t n_vocab = sg_info(e)->n_vocab, fed[SEQUENCES] = {0};
     int32_t ids[SEQUENCES][LENGTH];
@@ -293,7 +312,8 @@ TEST(engine_batch)
             size_t now = test_below(3) ? 1 : test_below(60);
             now = now < LENGTH - fed[i] ? now : LENGTH - fed[i];
             if (now)
-                feeds[n++] = (struct sg_feed){.session = s[i], .ids = ids[i] + fed[i], .n = now, .n_logits = now, .on_logits = keep_row, .arg = &rows[i]};
+                feeds[n++] = (struct sg_feed){
+                    .session = s[i], .ids = ids[i] + fed[i], .n = now, .n_logits = now, .on_logits = keep_row, .arg = &rows[i]};
             fed[i] += now;
             more |= fed[i] < LENGTH;
         }
@@ -311,7 +331,9 @@ TEST(engine_batch)
 /* Rewinding and forking leave exactly the state of a session that never had the rest. */
 static void check_rewind_and_fork(enum sg_kv_type type)
 {
-    enum { N = 200 };
+    enum {
+        N = 200
+    };
     struct sg_engine *e = open_model("q1-yarn", &(struct sg_options){.n_threads = 2, .type_k = type, .type_v = type});
     size_t n_vocab = sg_info(e)->n_vocab;
     int32_t ids[N], other[N];

@@ -83,7 +83,9 @@ TEST(file_read_whole)
 {
     struct buf out = {0};
     struct sg_error err = {0};
-    enum { SIZE = 100000 };
+    enum {
+        SIZE = 100000
+    };
     char *data = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
         data[i] = (char)test_random();

@@ -29,7 +29,8 @@ static bool keep(void *arg, const struct sg_step *step)
     return t->n != t->stop_after;
 }
 
-static enum sg_status run(struct sg_engine *e, struct sg_draft *draft, const int32_t *prompt, size_t n, const struct sg_reply_options *o, size_t n_ctx, struct trace *t, struct sg_session **s, struct sg_draft_counts *counts)
+static enum sg_status run(struct sg_engine *e, struct sg_draft *draft, const int32_t *prompt, size_t n, const struct sg_reply_options *o,
+                          size_t n_ctx, struct trace *t, struct sg_session **s, struct sg_draft_counts *counts)
 {
     struct sg_reply *reply;
     struct sg_error err;
@@ -76,7 +77,8 @@ TEST(speculation_changes_nothing)
         CHECK(run(e, draft, prompt, n, &o, n_ctx, guessed, &b, &counts) == SG_OK);
         CHECKF(plain->n == guessed->n && memcmp(plain->ids, guessed->ids, plain->n * sizeof *plain->ids) == 0, "round %d", round);
         CHECK(plain->len == guessed->len && memcmp(plain->text, guessed->text, plain->len) == 0 && plain->finish == guessed->finish);
-        CHECKF(sg_length(a) == sg_length(b) && memcmp(sg_ids(a), sg_ids(b), sg_length(a) * sizeof(int32_t)) == 0, "round %d: %zu and %zu positions", round, sg_length(a), sg_length(b));
+        CHECKF(sg_length(a) == sg_length(b) && memcmp(sg_ids(a), sg_ids(b), sg_length(a) * sizeof(int32_t)) == 0,
+               "round %d: %zu and %zu positions", round, sg_length(a), sg_length(b));
         CHECK(sg_logits(a) && sg_logits(b) && memcmp(sg_logits(a), sg_logits(b), n_vocab * sizeof(float)) == 0);
         proposed += counts.proposed;
         accepted += counts.accepted;

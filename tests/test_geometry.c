@@ -162,7 +162,8 @@ TEST(geometry)
         const size_t chunks[] = {1, 2 + test_below(60), s->n};
         for (size_t c = 0; c < ARRAY_LEN(chunks); c++) {
             float *got = evaluate(&best, ids, s->n, chunks[c], c > 0);
-            CHECKF(memcmp(got, expected, s->n * 322 * sizeof *got) == 0, "width %u, %u heads of %u over %u, chunks of %zu", s->embd, s->heads, s->head_dim, s->kv_heads, chunks[c]);
+            CHECKF(memcmp(got, expected, s->n * 322 * sizeof *got) == 0, "width %u, %u heads of %u over %u, chunks of %zu", s->embd,
+                   s->heads, s->head_dim, s->kv_heads, chunks[c]);
             free(got);
         }
         free(expected);

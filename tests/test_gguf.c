@@ -25,8 +25,8 @@ static enum sg_status parse(struct file_map map)
 /* Ends the file and expects it to be refused with a sentence that holds `what`. */
 static void refused(struct build *b, const char *what)
 {
-    CHECKF(parse(build_end(b)) == SG_BAD_MODEL && strstr(error.message, what) && strncmp(error.message, "FILE: ", 6) == 0, "\"%s\" lacks \"%s\"",
-           error.message, what);
+    CHECKF(parse(build_end(b)) == SG_BAD_MODEL && strstr(error.message, what) && strncmp(error.message, "FILE: ", 6) == 0,
+           "\"%s\" lacks \"%s\"", error.message, what);
 }
 
 static void accepted(struct build *b) { CHECKF(parse(build_end(b)) == SG_OK, "%s", error.message); }
@@ -36,9 +36,17 @@ TEST(gguf_golden_files)
     static const struct {
         const char *name, *type; /* of blk.0.attn_q.weight */
     } files[] = {
-        {"mini-q1", "Q1_0"}, {"mini-q1-v2", "Q1_0"}, {"q1-tied", "Q1_0"}, {"q1-untied", "Q1_0"},
-        {"q1-yarn", "Q1_0"}, {"f16-defaults", "F16"}, {"q8", "Q8_0"}, {"q2-g64", "Q2_0 (groups of 64)"},
-        {"q2-g128", "Q2_0 (groups of 128)"}, {"pq2", "PQ2_0"}, {"mixed", "Q1_0"},
+        {"mini-q1", "Q1_0"},
+        {"mini-q1-v2", "Q1_0"},
+        {"q1-tied", "Q1_0"},
+        {"q1-untied", "Q1_0"},
+        {"q1-yarn", "Q1_0"},
+        {"f16-defaults", "F16"},
+        {"q8", "Q8_0"},
+        {"q2-g64", "Q2_0 (groups of 64)"},
+        {"q2-g128", "Q2_0 (groups of 128)"},
+        {"pq2", "PQ2_0"},
+        {"mixed", "Q1_0"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char name[64];
@@ -51,7 +59,8 @@ TEST(gguf_golden_files)
         CHECKF(q && strcmp(gguf_type_name(q), files[i].type) == 0, "%s: %s", files[i].name, q ? gguf_type_name(q) : "none");
         CHECK(!gguf_find_tensor(&g, "blk.0.attn_q") && !gguf_find(&g, "qwen3"));
         struct sg_str arch = {0};
-        CHECK(gguf_get_string(&g, "general.architecture", &arch, NULL, &err) == SG_OK && arch.len == 5 && memcmp(arch.data, "qwen3", 5) == 0);
+        CHECK(gguf_get_string(&g, "general.architecture", &arch, NULL, &err) == SG_OK && arch.len == 5 &&
+              memcmp(arch.data, "qwen3", 5) == 0);
         const struct gguf_value *tokens = gguf_find(&g, "tokenizer.ggml.tokens");
         if (CHECK(tokens && tokens->type == GGUF_ARRAY && tokens->element == GGUF_STRING)) {
             const uint8_t *at = tokens->data;
@@ -59,7 +68,8 @@ TEST(gguf_golden_files)
                 gguf_next_string(&at);
             CHECK(at == tokens->data + tokens->bytes);
         }
-        size_t tables = g.n_values * sizeof *g.values + g.n_tensors * sizeof *g.tensors + (g.n_value_slots + g.n_tensor_slots) * sizeof *g.value_slots;
+        size_t tables =
+            g.n_values * sizeof *g.values + g.n_tensors * sizeof *g.tensors + (g.n_value_slots + g.n_tensor_slots) * sizeof *g.value_slots;
         CHECKF(tables <= 4 * g.data_start, "%s: %zu bytes of tables for a header of %zu", name, tables, g.data_start);
         gguf_close(&g);
         gguf_close(&g);
@@ -82,16 +92,20 @@ TEST(gguf_values_of_every_type)
         uint64_t value;
     } integers[] = {{"golden.u8", 255}, {"golden.u16", 513}, {"golden.u32", (uint64_t)1 << 31}, {"golden.u64", (uint64_t)1 << 63}};
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
-        CHECKF(gguf_get_uint(&g, integers[i].key, 0, UINT64_MAX, &n, &found, &error) == SG_OK && found && n == integers[i].value, "%s", integers[i].key);
+        CHECKF(gguf_get_uint(&g, integers[i].key, 0, UINT64_MAX, &n, &found, &error) == SG_OK && found && n == integers[i].value, "%s",
+               integers[i].key);
     static const char *const negative[] = {"golden.i8", "golden.i16", "golden.i32", "golden.i64"};
     static const char *const shown[] = {"-128", "-1", "-5", "-1"};
     for (size_t i = 0; i < sizeof negative / sizeof *negative; i++)
-        CHECKF(gguf_get_uint(&g, negative[i], 0, UINT64_MAX, &n, &found, &error) == SG_BAD_MODEL && found && strstr(error.message, shown[i]), "%s", error.message);
+        CHECKF(gguf_get_uint(&g, negative[i], 0, UINT64_MAX, &n, &found, &error) == SG_BAD_MODEL && found &&
+                   strstr(error.message, shown[i]),
+               "%s", error.message);
     CHECK(gguf_get_float(&g, "golden.f32", &f, NULL, &error) == SG_OK && f == 0 && signbit(f));
     CHECK(gguf_get_float(&g, "golden.f64", &f, NULL, &error) == SG_OK && f > 1e299 && f < 1e301);
     CHECK(gguf_get_bool(&g, "golden.bool", &yes, NULL, &error) == SG_OK && yes);
     CHECK(gguf_get_string(&g, "golden.empty", &text, NULL, &error) == SG_OK && text.len == 0);
-    CHECK(gguf_get_string(&g, "golden.text", &text, NULL, &error) == SG_OK && text.len == 15 && memcmp(text.data, "\xD0\xBA\xD0\xBB\xD1\x8E\xD1\x87", 8) == 0);
+    CHECK(gguf_get_string(&g, "golden.text", &text, NULL, &error) == SG_OK && text.len == 15 &&
+          memcmp(text.data, "\xD0\xBA\xD0\xBB\xD1\x8E\xD1\x87", 8) == 0);
     const struct gguf_value *v = gguf_find(&g, "golden.array.2");
     CHECK(v && v->type == GGUF_ARRAY && v->element == GGUF_UINT16 && v->count == 3 && v->bytes == 6);
     v = gguf_find(&g, "golden.array.none");
@@ -124,10 +138,13 @@ TEST(gguf_getters)
         snprintf(key, sizeof key, "k%u", (unsigned)type);
         bool is_float = type == GGUF_FLOAT32 || type == GGUF_FLOAT64, is_bool = type == GGUF_BOOL, is_text = type == GGUF_STRING;
         bool is_int = !is_float && !is_bool && !is_text && type != GGUF_ARRAY;
-        CHECKF((gguf_get_uint(&opened, key, 0, 5, &n, &found, &error) == SG_OK) == is_int && n == (is_int ? 1u : 9u) && found, "type %u", (unsigned)type);
-        CHECKF((gguf_get_float(&opened, key, &f, &found, &error) == SG_OK) == is_float && f == (is_float ? 0 : 9), "type %u", (unsigned)type);
+        CHECKF((gguf_get_uint(&opened, key, 0, 5, &n, &found, &error) == SG_OK) == is_int && n == (is_int ? 1u : 9u) && found, "type %u",
+               (unsigned)type);
+        CHECKF((gguf_get_float(&opened, key, &f, &found, &error) == SG_OK) == is_float && f == (is_float ? 0 : 9), "type %u",
+               (unsigned)type);
         CHECKF((gguf_get_bool(&opened, key, &yes, &found, &error) == SG_OK) == is_bool && yes == is_bool, "type %u", (unsigned)type);
-        CHECKF((gguf_get_string(&opened, key, &s, &found, &error) == SG_OK) == is_text && s.len == (is_text ? 0u : 9u), "type %u", (unsigned)type);
+        CHECKF((gguf_get_string(&opened, key, &s, &found, &error) == SG_OK) == is_text && s.len == (is_text ? 0u : 9u), "type %u",
+               (unsigned)type);
         if (is_int) {
             CHECK(gguf_get_uint(&opened, key, 2, 5, &n, NULL, &error) == SG_BAD_MODEL && strstr(error.message, "is 1, expected 2 to 5"));
             CHECK(gguf_get_uint(&opened, key, 0, 0, &n, NULL, &error) == SG_BAD_MODEL && n == 1);
@@ -146,9 +163,11 @@ TEST(gguf_getters)
     build_value(&b, "minimum", GGUF_INT64, &minimum, 8);
     accepted(&b);
     double f = 9;
-    CHECK(gguf_get_float(&opened, "nan", &f, NULL, &error) == SG_BAD_MODEL && gguf_get_float(&opened, "inf", &f, NULL, &error) == SG_BAD_MODEL && f == 9);
+    CHECK(gguf_get_float(&opened, "nan", &f, NULL, &error) == SG_BAD_MODEL &&
+          gguf_get_float(&opened, "inf", &f, NULL, &error) == SG_BAD_MODEL && f == 9);
     CHECK(gguf_get_float(&opened, "fine", &f, NULL, &error) == SG_OK && f == 0.5);
-    CHECK(gguf_get_uint(&opened, "minimum", 0, UINT64_MAX, &n, NULL, &error) == SG_BAD_MODEL && strstr(error.message, "-9223372036854775808"));
+    CHECK(gguf_get_uint(&opened, "minimum", 0, UINT64_MAX, &n, NULL, &error) == SG_BAD_MODEL &&
+          strstr(error.message, "-9223372036854775808"));
     gguf_close(&opened);
 }
 
@@ -159,15 +178,26 @@ TEST(gguf_refusals)
         size_t len;
         const char *what;
     } files[] = {
-        {"", 0, "empty"}, {"G", 1, "not a GGUF file"}, {"Hello, world", 12, "not a GGUF file"}, {"GGUF\0\0\0\3", 8, "big-endian"},
-        {"GGUF\1\0\0\0", 8, "version 1"}, {"GGUF\0\0\0\0", 8, "version 0"}, {"GGUF\4\0\0\0", 8, "version 4"}, {"GGUF\3\0\0\0", 8, "header"},
-        {"version https://git-lfs.github.com/spec/v1\noid", 46, "Git LFS"}, {"<!DOCTYPE html>", 15, "web page"}, {"PK\3\4abc", 7, "ZIP"},
-        {"tjgg\1\0\0\0", 8, "before GGUF"}, {"\x40\0\0\0\0\0\0\0{\"__metadata__\":", 24, "safetensors"}, {"\x1f\x8b\x08\0", 4, "gzip"},
+        {"", 0, "empty"},
+        {"G", 1, "not a GGUF file"},
+        {"Hello, world", 12, "not a GGUF file"},
+        {"GGUF\0\0\0\3", 8, "big-endian"},
+        {"GGUF\1\0\0\0", 8, "version 1"},
+        {"GGUF\0\0\0\0", 8, "version 0"},
+        {"GGUF\4\0\0\0", 8, "version 4"},
+        {"GGUF\3\0\0\0", 8, "header"},
+        {"version https://git-lfs.github.com/spec/v1\noid", 46, "Git LFS"},
+        {"<!DOCTYPE html>", 15, "web page"},
+        {"PK\3\4abc", 7, "ZIP"},
+        {"tjgg\1\0\0\0", 8, "before GGUF"},
+        {"\x40\0\0\0\0\0\0\0{\"__metadata__\":", 24, "safetensors"},
+        {"\x1f\x8b\x08\0", 4, "gzip"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         uint8_t *data = test_guarded(files[i].len);
         memcpy(data, files[i].text, files[i].len);
-        CHECKF(parse((struct file_map){files[i].len ? data : NULL, files[i].len}) == SG_BAD_MODEL && strstr(error.message, files[i].what), "%s", error.message);
+        CHECKF(parse((struct file_map){files[i].len ? data : NULL, files[i].len}) == SG_BAD_MODEL && strstr(error.message, files[i].what),
+               "%s", error.message);
     }
     struct build b;
     build_begin(&b);
@@ -194,7 +224,8 @@ TEST(gguf_alignment)
     static const struct {
         uint32_t alignment;
         bool fine;
-    } cases[] = {{0, false}, {1, true}, {2, true}, {3, false}, {24, false}, {32, true}, {1 << 16, true}, {1 << 17, false}, {1u << 31, false}, {UINT32_MAX, false}};
+    } cases[] = {{0, false}, {1, true},       {2, true},        {3, false},        {24, false},
+                 {32, true}, {1 << 16, true}, {1 << 17, false}, {1u << 31, false}, {UINT32_MAX, false}};
     static const uint64_t dims[] = {4};
     struct build b;
     build_begin(&b);
@@ -321,9 +352,21 @@ TEST(gguf_tensor_types)
         uint64_t cols, bytes;
         const char *name;
     } fine[] = {
-        {0, 1, 4, "F32"}, {1, 1, 2, "F16"}, {30, 1, 2, "BF16"}, {8, 32, 34, "Q8_0"}, {2, 32, 18, "Q4_0"}, {3, 32, 20, "Q4_1"},
-        {12, 256, 144, "Q4_K"}, {13, 256, 176, "Q5_K"}, {14, 256, 210, "Q6_K"}, {41, 128, 18, "Q1_0"}, {142, 128, 34, "PQ2_0"},
-        {34, 256, 54, "TQ1_0"}, {35, 256, 66, "TQ2_0"}, {42, 2560, 720, "Q2_0 (groups of 64)"}, {42, 2560, 680, "Q2_0 (groups of 128)"},
+        {0, 1, 4, "F32"},
+        {1, 1, 2, "F16"},
+        {30, 1, 2, "BF16"},
+        {8, 32, 34, "Q8_0"},
+        {2, 32, 18, "Q4_0"},
+        {3, 32, 20, "Q4_1"},
+        {12, 256, 144, "Q4_K"},
+        {13, 256, 176, "Q5_K"},
+        {14, 256, 210, "Q6_K"},
+        {41, 128, 18, "Q1_0"},
+        {142, 128, 34, "PQ2_0"},
+        {34, 256, 54, "TQ1_0"},
+        {35, 256, 66, "TQ2_0"},
+        {42, 2560, 720, "Q2_0 (groups of 64)"},
+        {42, 2560, 680, "Q2_0 (groups of 128)"},
     };
     struct build b;
     build_begin(&b);
@@ -331,8 +374,9 @@ TEST(gguf_tensor_types)
         uint64_t dims[2] = {fine[i].cols, 3};
         build_tensor(&b, "t", 2, dims, fine[i].id, (size_t)fine[i].bytes * 3);
         accepted(&b);
-        CHECKF(opened.n_tensors == 1 && opened.tensors[0].bytes == 3 * fine[i].bytes && strcmp(gguf_type_name(&opened.tensors[0]), fine[i].name) == 0, "type %u",
-               (unsigned)fine[i].id);
+        CHECKF(opened.n_tensors == 1 && opened.tensors[0].bytes == 3 * fine[i].bytes &&
+                   strcmp(gguf_type_name(&opened.tensors[0]), fine[i].name) == 0,
+               "type %u", (unsigned)fine[i].id);
         if (fine[i].cols > 1) { /* rows of a block and a half */
             dims[0] += fine[i].id == 42 ? 32 : fine[i].cols / 2;
             build_tensor(&b, "t", 2, dims, fine[i].id, (size_t)fine[i].bytes * 6);
@@ -355,7 +399,8 @@ TEST(gguf_tensor_types)
     static const struct {
         uint32_t id;
         const char *name;
-    } named[] = {{6, "Q5_0"}, {23, "IQ4_XS"}, {31, "retired"}, {36, "I2_S"}, {39, "MXFP4"}, {40, "NVFP4"}, {143, "PQ2_0"}, {15, "activations"}};
+    } named[] = {{6, "Q5_0"},   {23, "IQ4_XS"}, {31, "retired"}, {36, "I2_S"},
+                 {39, "MXFP4"}, {40, "NVFP4"},  {143, "PQ2_0"},  {15, "activations"}};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         uint64_t dims[1] = {256};
         build_tensor(&b, "odd", 1, dims, named[i].id, 1024);
@@ -368,7 +413,11 @@ TEST(gguf_tensor_types)
 TEST(gguf_q2_0_layout)
 {
     static const uint64_t big[2] = {1280, 4}, small[2] = {128, 1}, odd[2] = {1344, 4}, one[1] = {8};
-    enum { BIG_64 = 1440, BIG_128 = 1360, ODD_64 = 1512 };
+    enum {
+        BIG_64 = 1440,
+        BIG_128 = 1360,
+        ODD_64 = 1512
+    };
     struct build b;
     build_begin(&b);
     for (int layout = 0; layout < 2; layout++) {
@@ -425,7 +474,8 @@ TEST(gguf_placement)
     for (int i = 0; i < 128; i++)
         buf_putc(&b.data, (char)i);
     accepted(&b);
-    CHECK(opened.tensors[0].data[0] == 96 && opened.tensors[1].data[0] == 0 && opened.tensors[0].data + 32 == opened.map.data + opened.map.size);
+    CHECK(opened.tensors[0].data[0] == 96 && opened.tensors[1].data[0] == 0 &&
+          opened.tensors[0].data + 32 == opened.map.data + opened.map.size);
 
     build_info(&b, "a", 1, eight, 0, 0);
     build_info(&b, "b", 1, eight, 0, 0);
@@ -442,7 +492,15 @@ TEST(gguf_placement)
     refused(&b, "multiple of the alignment");
 
     /* Dimensions: none, five, zero, products that wrap. */
-    static const uint64_t dims[][5] = {{0}, {1, 1, 1, 1, 1}, {0, 8}, {8, 0}, {(uint64_t)1 << 42, 1 << 22}, {UINT64_MAX, UINT64_MAX}, {(uint64_t)1 << 33, ((uint64_t)1 << 31) + 1}, {8, (uint64_t)1 << 61}, {32, 1, 1, (uint64_t)1 << 63}};
+    static const uint64_t dims[][5] = {{0},
+                                       {1, 1, 1, 1, 1},
+                                       {0, 8},
+                                       {8, 0},
+                                       {(uint64_t)1 << 42, 1 << 22},
+                                       {UINT64_MAX, UINT64_MAX},
+                                       {(uint64_t)1 << 33, ((uint64_t)1 << 31) + 1},
+                                       {8, (uint64_t)1 << 61},
+                                       {32, 1, 1, (uint64_t)1 << 63}};
     static const uint32_t n_dims[] = {0, 5, 2, 2, 2, 2, 2, 2, 4};
     for (size_t i = 0; i < sizeof n_dims / sizeof *n_dims; i++) {
         build_tensor(&b, "c", n_dims[i], dims[i], 0, 64);

@@ -72,7 +72,8 @@ static const struct trie *small_vocabulary(void)
     static char bytes[256];
     static struct sg_str tokens[300];
     if (!t.n_vocab) {
-        static const char *const words[] = {"ab", "abc", "bca", "aaaa", "\"", "\",", "\": \"", "\xC3\xA9", "\x82\xAC", "  ", "a", "true", "}}", "null"};
+        static const char *const words[] = {"ab",       "abc",      "bca", "aaaa", "\"",   "\",", "\": \"",
+                                            "\xC3\xA9", "\x82\xAC", "  ",  "a",    "true", "}}",  "null"};
         for (size_t i = 0; i < 256; i++) {
             bytes[i] = (char)i;
             tokens[i] = (struct sg_str){&bytes[i], 1};
@@ -90,7 +91,8 @@ TEST(grammar_classes)
     for (int round = 0; round < 30; round++) {
         struct charset s = {0};
         for (uint64_t i = 0, n = 1 + test_below(6); i < n; i++) {
-            static const uint32_t edges[] = {0, 0x7F, 0x80, 0x7FF, 0x800, 0xFFF, 0x1000, 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF, 0x3FFFF, 0x40000};
+            static const uint32_t edges[] = {0,      0x7F,   0x80,   0x7FF,  0x800,   0xFFF,    0x1000,  0xD7FF,
+                                             0xD800, 0xDFFF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF, 0x3FFFF, 0x40000};
             uint32_t lo = (uint32_t)(test_below(3) ? edges[test_below(ARRAY_LEN(edges))] : test_below(0x110000));
             uint32_t hi = (uint32_t)(test_below(3) ? lo + test_below(300) : test_below(0x110000));
             if (lo <= hi)
@@ -211,8 +213,9 @@ TEST(grammar_regex_syntax)
         {"[\\w.+-]+@[a-z]+\\.(com|org)", "a.b+c@ex.org", "a@b.net"},
         {"(?:ab|cd)+?x", "abcdx", "x"},
         {"(?<year>[0-9]{4})", "2024", "202"},
-        {"\\u00e9\\x41\\u{1F600}", "\xC3\xA9"
-                                   "A\xF0\x9F\x98\x80",
+        {"\\u00e9\\x41\\u{1F600}",
+         "\xC3\xA9"
+         "A\xF0\x9F\x98\x80",
          "eA"},
         {"\\uD83D\\uDE00", "\xF0\x9F\x98\x80", ""},
         {"^abc$", "abc", "ab"},
@@ -234,15 +237,18 @@ TEST(grammar_regex_syntax)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct subject s;
-        if (!CHECKF(open_regex(&s, cases[i].pattern, strlen(cases[i].pattern), false, small_vocabulary()) == SG_OK, "%s: %s", cases[i].pattern, s.err.message))
+        if (!CHECKF(open_regex(&s, cases[i].pattern, strlen(cases[i].pattern), false, small_vocabulary()) == SG_OK, "%s: %s",
+                    cases[i].pattern, s.err.message))
             continue;
         if (i + 1 < ARRAY_LEN(cases))
             CHECKF(accepts(&s, cases[i].yes, strlen(cases[i].yes)), "%s should match", cases[i].pattern);
         CHECKF(!accepts(&s, cases[i].no, strlen(cases[i].no)), "%s should not match %s", cases[i].pattern, cases[i].no);
         subject_close(&s);
     }
-    static const char *const bad[] = {"(", ")", "a)", "[", "[]", "[^]", "*", "+a", "a**", "a{2,1}", "a{1000000001}", "(?=a)", "(?!a)", "(?<=a)", "(?i)a", "\\1", "\\b",
-                                      "\\p{L}", "\\", "\\q", "\\x4", "\\u12", "\\u{110000}", "\\uD800", "[b-a]", "[\\d-z]", "a^b", "(a$)b", "^^a", "\xFF", "a\\u{}", "\\08"};
+    static const char *const bad[] = {
+        "(",           ")",       "a)",     "[",       "[]",  "[^]",   "*",      "+a",   "a**",    "a{2,1}", "a{1000000001}",
+        "(?=a)",       "(?!a)",   "(?<=a)", "(?i)a",   "\\1", "\\b",   "\\p{L}", "\\",   "\\q",    "\\x4",   "\\u12",
+        "\\u{110000}", "\\uD800", "[b-a]",  "[\\d-z]", "a^b", "(a$)b", "^^a",    "\xFF", "a\\u{}", "\\08"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct subject s;
         CHECKF(open_regex(&s, bad[i], strlen(bad[i]), false, small_vocabulary()) == SG_USAGE, "%s", bad[i]);
@@ -256,14 +262,8 @@ TEST(grammar_regex_anchors_in_a_search)
     static const struct {
         const char *pattern, *yes, *no;
     } cases[] = {
-        {"b", "abc", "ac"},
-        {"^b", "bcd", "ab"},
-        {"b$", "ab", "ba"},
-        {"^b$", "b", "bb"},
-        {"^a|b$", "ax", "bx"},
-        {"(^|,)x", "a,x", "ax"},
-        {"(^a|b)c", "xbc", "xac"},
-        {"x(a|b$)", "xac", "xbc"},
+        {"b", "abc", "ac"},    {"^b", "bcd", "ab"},     {"b$", "ab", "ba"},        {"^b$", "b", "bb"},
+        {"^a|b$", "ax", "bx"}, {"(^|,)x", "a,x", "ax"}, {"(^a|b)c", "xbc", "xac"}, {"x(a|b$)", "xac", "xbc"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct subject s;
@@ -281,9 +281,13 @@ TEST(grammar_gbnf)
     } cases[] = {
         {"root ::= \"yes\" | \"no\"", {"yes", "no", "no"}, {"", "ye", "yesno"}},
         {"root ::= [a-c]+ [^a-c]*", {"abc", "ax", "a\xC3\xA9"}, {"", "x", "axa"}},
-        {"root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9]+ | \"(\" expr \")\" # comment\n", {"1+2", "((1)+2)", "7"}, {"1+", "(1", "1)"}},
+        {"root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9]+ | \"(\" expr \")\" # comment\n",
+         {"1+2", "((1)+2)", "7"},
+         {"1+", "(1", "1)"}},
         {"root ::=\n  \"a\" (\n \"b\"\n | \"c\" )\n\n# end", {"ab", "ac", "ac"}, {"a", "abc", ""}},
-        {"root ::= \"\\x41\\u00e9\\U0001F600\\n\\\"\" .", {"A\xC3\xA9\xF0\x9F\x98\x80\n\"z", "A\xC3\xA9\xF0\x9F\x98\x80\n\"\n", "A\xC3\xA9\xF0\x9F\x98\x80\n\"\xE2\x82\xAC"}, {"A", "", "b"}},
+        {"root ::= \"\\x41\\u00e9\\U0001F600\\n\\\"\" .",
+         {"A\xC3\xA9\xF0\x9F\x98\x80\n\"z", "A\xC3\xA9\xF0\x9F\x98\x80\n\"\n", "A\xC3\xA9\xF0\x9F\x98\x80\n\"\xE2\x82\xAC"},
+         {"A", "", "b"}},
         {"root ::= (\"a\"*)*", {"", "aaaa", "a"}, {"b", "ab", "aab"}},
         {"root ::= \"x\" root | \"\"", {"", "xxx", "x"}, {"y", "xy", "xxxy"}},
         {"root ::= \"a\" root \"b\" | \"\"", {"ab", "aaabbb", ""}, {"aab", "abb", "ba"}},
@@ -295,7 +299,8 @@ TEST(grammar_gbnf)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct subject s;
-        if (!CHECKF(open_gbnf(&s, cases[i].grammar, strlen(cases[i].grammar), small_vocabulary()) == SG_OK, "%s: %s", cases[i].grammar, s.err.message))
+        if (!CHECKF(open_gbnf(&s, cases[i].grammar, strlen(cases[i].grammar), small_vocabulary()) == SG_OK, "%s: %s", cases[i].grammar,
+                    s.err.message))
             continue;
         for (size_t k = 0; k < 3; k++) {
             CHECKF(accepts(&s, cases[i].yes[k], strlen(cases[i].yes[k])), "%s should match %s", cases[i].grammar, cases[i].yes[k]);
@@ -303,9 +308,28 @@ TEST(grammar_gbnf)
         }
         subject_close(&s);
     }
-    static const char *const bad[] = {"", "a ::= \"x\"", "root ::= \"x", "root ::= [a", "root ::= (\"a\"", "root ::= \"a\")", "root ::= b", "root = \"a\"", "root ::= *", "root ::= \"a\"{3,1}",
-                                      "root ::= \"a\"{1000000001}", "root ::= root \"a\" | \"a\"", "root ::= a root\na ::= \"\" | \"x\"", "root ::= \"\\q\"", "root ::= \"a\" root", "root ::= <[5]>",
-                                      "root ::= \"a\"\nroot ::= \"b\"", "root ::= a\na ::= b{2}\nb ::= \"\" | a \"x\"", "root ::= [b-a]", "root ::= \"\\U00110000\"", "root ::= \"\\uD800\"", "root ::= \xFF"};
+    static const char *const bad[] = {"",
+                                      "a ::= \"x\"",
+                                      "root ::= \"x",
+                                      "root ::= [a",
+                                      "root ::= (\"a\"",
+                                      "root ::= \"a\")",
+                                      "root ::= b",
+                                      "root = \"a\"",
+                                      "root ::= *",
+                                      "root ::= \"a\"{3,1}",
+                                      "root ::= \"a\"{1000000001}",
+                                      "root ::= root \"a\" | \"a\"",
+                                      "root ::= a root\na ::= \"\" | \"x\"",
+                                      "root ::= \"\\q\"",
+                                      "root ::= \"a\" root",
+                                      "root ::= <[5]>",
+                                      "root ::= \"a\"\nroot ::= \"b\"",
+                                      "root ::= a\na ::= b{2}\nb ::= \"\" | a \"x\"",
+                                      "root ::= [b-a]",
+                                      "root ::= \"\\U00110000\"",
+                                      "root ::= \"\\uD800\"",
+                                      "root ::= \xFF"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct subject s;
         CHECKF(open_gbnf(&s, bad[i], strlen(bad[i]), small_vocabulary()) == SG_USAGE, "%s", bad[i]);
@@ -375,10 +399,13 @@ static void check_masks(struct subject *s, const struct trie *t, size_t n_tokens
 
 TEST(grammar_masks)
 {
-    static const char *const patterns[] = {"[a-z ]{5,200}", "(\"[^\"]*\",)+", "\\w+(, \\w+)*\\.", ".*", "([a-c]{2,5}){3,9}", "\xE4\xBD[\\u4e00-\\u9fff]+|(true|null){2}"};
+    static const char *const patterns[] = {
+        "[a-z ]{5,200}", "(\"[^\"]*\",)+", "\\w+(, \\w+)*\\.", ".*", "([a-c]{2,5}){3,9}", "\xE4\xBD[\\u4e00-\\u9fff]+|(true|null){2}"};
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
         struct subject s;
-        if (CHECKF(open_regex(&s, patterns[i], strlen(patterns[i]), false, small_vocabulary()) == (i == 5 ? SG_USAGE : SG_OK), "%s", s.err.message) && s.matching)
+        if (CHECKF(open_regex(&s, patterns[i], strlen(patterns[i]), false, small_vocabulary()) == (i == 5 ? SG_USAGE : SG_OK), "%s",
+                   s.err.message) &&
+            s.matching)
             for (int k = 0; k < 5; k++)
                 check_masks(&s, small_vocabulary(), 40, 271);
         subject_close(&s);

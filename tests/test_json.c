@@ -24,16 +24,92 @@ static bool parses(const char *text, size_t len)
 TEST(json_grammar)
 {
     static const char *const good[] = {
-        "0", "-0", "12", "-1.5e+10", "1E5", "0.0", "1e-400", "true", "false", "null", "\"\"", "\"a\\\"b\"",
-        "[]", "{}", "[ ]", "{ }", " [1 , 2,\t3]\r\n", "[[],{},[{}]]", "{\"a\":1,\"a\":2}", "{\"\":{\"\":[]}}",
-        "\"\\u0041\\ud83d\\ude00\\ud800\"", "\"\x7f\xc2\xa0\xef\xbf\xbd\xf4\x8f\xbf\xbf\"", "[1,[2,[3,[4]]],{\"k\":[5]}]",
+        "0",
+        "-0",
+        "12",
+        "-1.5e+10",
+        "1E5",
+        "0.0",
+        "1e-400",
+        "true",
+        "false",
+        "null",
+        "\"\"",
+        "\"a\\\"b\"",
+        "[]",
+        "{}",
+        "[ ]",
+        "{ }",
+        " [1 , 2,\t3]\r\n",
+        "[[],{},[{}]]",
+        "{\"a\":1,\"a\":2}",
+        "{\"\":{\"\":[]}}",
+        "\"\\u0041\\ud83d\\ude00\\ud800\"",
+        "\"\x7f\xc2\xa0\xef\xbf\xbd\xf4\x8f\xbf\xbf\"",
+        "[1,[2,[3,[4]]],{\"k\":[5]}]",
     };
     static const char *const wrong[] = {
-        "", " ", "01", "-", "-a", "+1", ".5", "1.", "1.e3", "1e", "1e+", "0x10", "NaN", "Infinity", "tru", "nulll", "True",
-        "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"a\nb\"", "'a'", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]",
-        "{", "}", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{1:2}", "{\"a\" 1}", "{,}",
-        "[1}", "{\"a\":1]", "1 2", "[] []", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"",
-        "\xef\xbb\xbf{}", "[1]x", "//", "[1,/**/2]", "{\"a\":1 \"b\":2}", "{\"a\":1,,\"b\":2}", "[[]", "\"\\", "\"\\u\"",
+        "",
+        " ",
+        "01",
+        "-",
+        "-a",
+        "+1",
+        ".5",
+        "1.",
+        "1.e3",
+        "1e",
+        "1e+",
+        "0x10",
+        "NaN",
+        "Infinity",
+        "tru",
+        "nulll",
+        "True",
+        "\"",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"a\nb\"",
+        "'a'",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{",
+        "}",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":}",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{1:2}",
+        "{\"a\" 1}",
+        "{,}",
+        "[1}",
+        "{\"a\":1]",
+        "1 2",
+        "[] []",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf4\x90\x80\x80\"",
+        "\"\xe2\x82\"",
+        "\xef\xbb\xbf{}",
+        "[1]x",
+        "//",
+        "[1,/**/2]",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1,,\"b\":2}",
+        "[[]",
+        "\"\\",
+        "\"\\u\"",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         CHECKF(parses(good[i], strlen(good[i])), "%s", good[i]);
@@ -94,7 +170,8 @@ TEST(json_hostile)
     free(text);
 
     /* Every prefix and random damage of a valid text: an answer, never a crash. */
-    static const char valid[] = "{\"a\": [1, -2.5e-3, \"x\\u00e9\\ud83d\\ude00\\n\", true], \"b\\\"\": {\"c\": null, \"\xe2\x82\xac\": []}}";
+    static const char valid[] =
+        "{\"a\": [1, -2.5e-3, \"x\\u00e9\\ud83d\\ude00\\n\", true], \"b\\\"\": {\"c\": null, \"\xe2\x82\xac\": []}}";
     for (size_t i = 0; i < sizeof valid - 1; i++)
         CHECK(!parses(valid, i));
     CHECK(parses(valid, sizeof valid - 1));
@@ -121,7 +198,8 @@ TEST(json_hostile)
 
 TEST(json_access)
 {
-    static const char text[] = "{\"a\": 1, \"list\": [10, [11], {\"x\": 12}], \"a\": 2, \"\\u0061b\": \"\\ud800x\\udc00\\ud83d\\ude00\\/\", \"z\\u0000\": 3}";
+    static const char text[] =
+        "{\"a\": 1, \"list\": [10, [11], {\"x\": 12}], \"a\": 2, \"\\u0061b\": \"\\ud800x\\udc00\\ud83d\\ude00\\/\", \"z\\u0000\": 3}";
     struct json j;
     CHECK(json_parse(&j, text, sizeof text - 1, NULL) == SG_OK);
     int64_t n;
@@ -138,7 +216,8 @@ TEST(json_access)
     struct buf s = {0};
     json_string(&j, json_get(&j, j.nodes, "ab"), &s);
     CHECK(strcmp(s.data, "\xef\xbf\xbdx\xef\xbf\xbd\xf0\x9f\x98\x80/") == 0);
-    CHECK(json_string_equal(&j, json_get(&j, j.nodes, "ab"), s.data) && !json_string_equal(&j, list, "list") && !json_string_equal(&j, NULL, ""));
+    CHECK(json_string_equal(&j, json_get(&j, j.nodes, "ab"), s.data) && !json_string_equal(&j, list, "list") &&
+          !json_string_equal(&j, NULL, ""));
     buf_free(&s);
     json_string(&j, NULL, &s);
     CHECK(s.len == 0);
@@ -229,11 +308,28 @@ TEST(json_doubles)
         double value;
         const char *text;
     } shown[] = {
-        {0, "0"}, {-0.0, "-0"}, {1, "1"}, {-1.5, "-1.5"}, {0.1, "0.1"}, {100, "100"}, {1e16, "10000000000000000"},
-        {1e17, "1e+17"}, {123456789012345680.0, "1.2345678901234568e+17"}, {0.0001, "0.0001"}, {0.00001, "0.00001"},
-        {1e-6, "1e-6"}, {5e-324, "5e-324"}, {1.7976931348623157e308, "1.7976931348623157e+308"}, {2.2250738585072014e-308, "2.2250738585072014e-308"},
+        {0, "0"},
+        {-0.0, "-0"},
+        {1, "1"},
+        {-1.5, "-1.5"},
+        {0.1, "0.1"},
+        {100, "100"},
+        {1e16, "10000000000000000"},
+        {1e17, "1e+17"},
+        {123456789012345680.0, "1.2345678901234568e+17"},
+        {0.0001, "0.0001"},
+        {0.00001, "0.00001"},
+        {1e-6, "1e-6"},
+        {5e-324, "5e-324"},
+        {1.7976931348623157e308, "1.7976931348623157e+308"},
+        {2.2250738585072014e-308, "2.2250738585072014e-308"},
         {618970019642690137449562112.0, "6.189700196426902e+26"}, /* 2^89: the nearest of 16 digits does not read back */
-        {9007199254740993.0, "9007199254740992"}, {0.3, "0.3"}, {1.0 / 3, "0.3333333333333333"}, {NAN, "null"}, {INFINITY, "null"}, {-INFINITY, "null"},
+        {9007199254740993.0, "9007199254740992"},
+        {0.3, "0.3"},
+        {1.0 / 3, "0.3333333333333333"},
+        {NAN, "null"},
+        {INFINITY, "null"},
+        {-INFINITY, "null"},
     };
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         struct buf out = {0};
@@ -255,8 +351,14 @@ TEST(json_doubles)
             double_round_trip(value);
     }
     /* Long and extreme texts are rounded as strtod rounds them. */
-    static const char *const texts[] = {"1e-400", "2.4703282292062328e-324", "2.4703282292062327e-324", "4.9e-324", "1e308", "179769313486231580793e288",
-                                        "0.000000000000000000000000000000000000000000000000000001e54", "100000000000000000000000000000000000000e-38"};
+    static const char *const texts[] = {"1e-400",
+                                        "2.4703282292062328e-324",
+                                        "2.4703282292062327e-324",
+                                        "4.9e-324",
+                                        "1e308",
+                                        "179769313486231580793e288",
+                                        "0.000000000000000000000000000000000000000000000000000001e54",
+                                        "100000000000000000000000000000000000000e-38"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         double value = -1;
         CHECKF(json_double(&one, number(texts[i]), &value) && value == strtod(texts[i], NULL), "%s", texts[i]);
@@ -278,7 +380,8 @@ TEST(json_writer)
     struct buf out = {0};
     static const char raw[] = "a\"\\/\b\f\n\r\t\x01\x1f\x7f\0\xc3\xa9\xff\xe2\x82<>&'\xef\xbf\xbd";
     json_put_string(&out, raw, sizeof raw - 1);
-    CHECKF(strcmp(out.data, "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\\u0000\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd<>&'\xef\xbf\xbd\"") == 0, "%s", out.data);
+    CHECKF(strcmp(out.data, "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\\u0000\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd<>&'\xef\xbf\xbd\"") == 0,
+           "%s", out.data);
     buf_free(&out);
     json_put_string(&out, NULL, 0);
     CHECK(strcmp(out.data, "\"\"") == 0);
@@ -310,7 +413,9 @@ TEST(json_writer)
     struct json j;
     CHECK(json_parse(&j, tight, sizeof tight - 1, NULL) == SG_OK);
     json_put_spaced(&out, &j, j.nodes);
-    CHECKF(strcmp(out.data, "{\"a\": [1, 2.50, {\"b\": null, \"c\": []}, {}], \"\xc3\xa9/\": \"<\\u0001\xef\xbf\xbd>\", \"n\": -1E+5}") == 0, "%s", out.data);
+    CHECKF(strcmp(out.data, "{\"a\": [1, 2.50, {\"b\": null, \"c\": []}, {}], \"\xc3\xa9/\": \"<\\u0001\xef\xbf\xbd>\", \"n\": -1E+5}") ==
+               0,
+           "%s", out.data);
     buf_free(&out);
     json_put_spaced(&out, &j, json_get(&j, j.nodes, "n"));
     CHECK(strcmp(out.data, "-1E+5") == 0);

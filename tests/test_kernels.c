@@ -12,8 +12,21 @@
 #include "mathfn.h"
 
 /* Memory whose end is the end of what may be touched. */
-enum { BUFFER = 4 << 20 };
-enum { IN_A, IN_B, IN_C, OUT_A, OUT_B, STATE_A, STATE_B, PACKED_A, PACKED_B, BUFFERS };
+enum {
+    BUFFER = 4 << 20
+};
+enum {
+    IN_A,
+    IN_B,
+    IN_C,
+    OUT_A,
+    OUT_B,
+    STATE_A,
+    STATE_B,
+    PACKED_A,
+    PACKED_B,
+    BUFFERS
+};
 static uint8_t *buffers[BUFFERS];
 
 static void make_buffers(void)
@@ -54,7 +67,9 @@ static float float_of(uint32_t u)
 }
 
 /* Kinds of numbers: 0 ordinary, 1 any finite, 2 any bits, 3 a few magnitudes, 4 exact ones. */
-enum { KINDS = 5 };
+enum {
+    KINDS = 5
+};
 static void fill(float *x, size_t n, size_t kind)
 {
     float scale = ldexpf(1, (int)test_below(40) - 20);
@@ -160,7 +175,9 @@ TEST(kernels_vectors) { each_level(check_vectors, false); }
 static void check_halves(const struct kernels *k)
 {
     const struct kernels *ref = &kernels_scalar;
-    enum { ALL = 1 << 16 };
+    enum {
+        ALL = 1 << 16
+    };
     uint16_t *half = place(IN_A, ALL * sizeof *half);
     for (size_t i = 0; i < ALL; i++)
         half[i] = (uint16_t)i;
@@ -208,11 +225,13 @@ static void check_integers(const struct kernels *k)
         fill(x, n, kind == 2 ? 1 : kind);
         if (round % 4 == 0) /* zero groups, groups at the limit of what counts, ties of rounding */
             for (size_t i = 0; i < n; i++)
-                x[i] = round % 16 == 0 ? 0 : round % 16 == 4 ? ldexpf((float)((int)test_below(3) - 1), -100 - (int)(i / GROUP % 2)) :
-                                                               (i % GROUP == 0 ? 127.0f : (float)((int)test_below(507) - 253) * 0.5f);
+                x[i] = round % 16 == 0   ? 0
+                       : round % 16 == 4 ? ldexpf((float)((int)test_below(3) - 1), -100 - (int)(i / GROUP % 2))
+                                         : (i % GROUP == 0 ? 127.0f : (float)((int)test_below(507) - 253) * 0.5f);
         poison(n);
         CHECK(k->quantize_i8(place(OUT_A, n), scale_a, x, n) && ref->quantize_i8(place(OUT_B, n), scale_b, x, n));
-        CHECKF(same_bytes(n) && memcmp(scale_a, scale_b, groups * sizeof *scale_a) == 0, "%s quantize_i8 n %zu round %zu", k->level, n, round);
+        CHECKF(same_bytes(n) && memcmp(scale_a, scale_b, groups * sizeof *scale_a) == 0, "%s quantize_i8 n %zu round %zu", k->level, n,
+               round);
         if (n) {
             static const float bad[] = {NAN, INFINITY, -INFINITY};
             x[test_below(n)] = bad[round % 3];
@@ -313,7 +332,8 @@ static void check_attention(const struct kernels *k)
         float before = round % 3 == 0 ? -INFINITY : test_normal() * 3;
         float max_a = before, max_b = before, sum_a = round % 3 == 0 ? 0 : 5, sum_b = sum_a;
         float got = k->attn_softmax(a, n_valid, &max_a, &sum_a), want = ref->attn_softmax(b, n_valid, &max_b, &sum_b);
-        CHECKF(same_floats(a, b, ATTN_TILE) && same_floats(&got, &want, 1) && same_floats(&max_a, &max_b, 1) && same_floats(&sum_a, &sum_b, 1),
+        CHECKF(same_floats(a, b, ATTN_TILE) && same_floats(&got, &want, 1) && same_floats(&max_a, &max_b, 1) &&
+                   same_floats(&sum_a, &sum_b, 1),
                "%s attn_softmax valid %zu round %zu: factor %a %a max %a %a sum %a %a", k->level, n_valid, round, (double)got, (double)want,
                (double)max_a, (double)max_b, (double)sum_a, (double)sum_b);
     }
@@ -376,7 +396,8 @@ TEST(kernels_attention) { each_level(check_attention, false); }
 
 /* ------------------------------------------------------- one-bit matrices */
 
-static void plain_q1(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const int8_t *q, const float *scale, size_t tokens)
+static void plain_q1(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const int8_t *q,
+                     const float *scale, size_t tokens)
 {
     for (size_t r = row0; r < row1; r++) {
         for (size_t t = 0; t < tokens; t++) {
@@ -419,7 +440,11 @@ static void fill_activations(int8_t *q, float *scale, size_t tokens, size_t grou
         size_t kind = test_below(8);
         scale[i] = kind == 0 ? 0 : kind == 1 ? ldexpf(1, -130) : fabsf(test_normal()) * 0.02f;
         for (size_t j = 0; j < GROUP; j++)
-            q[i * GROUP + j] = (int8_t)(kind == 0 ? 0 : kind == 2 ? 127 : kind == 3 ? -127 : kind == 4 ? (test_below(2) ? 127 : -127) : (int)test_below(255) - 127);
+            q[i * GROUP + j] = (int8_t)(kind == 0   ? 0
+                                        : kind == 2 ? 127
+                                        : kind == 3 ? -127
+                                        : kind == 4 ? (test_below(2) ? 127 : -127)
+                                                    : (int)test_below(255) - 127);
     }
 }
 
@@ -445,7 +470,8 @@ static void check_family(const char *level, const struct q1_family *family, size
     family->pack(packed, q, scale, groups, tokens, cut, groups);
     family->pack(packed, q, scale, groups, tokens, 0, cut);
     family->run(a + 8, stride, w, row0, row1, groups, packed, tokens);
-    CHECKF(same_floats(a, b, n_y), "%s %s tokens %zu rows %zu [%zu, %zu) groups %zu", level, family->name, tokens, rows, row0, row1, groups);
+    CHECKF(same_floats(a, b, n_y), "%s %s tokens %zu rows %zu [%zu, %zu) groups %zu", level, family->name, tokens, rows, row0, row1,
+           groups);
 }
 
 static void check_q1(const struct kernels *k)
@@ -468,7 +494,8 @@ static void check_q1(const struct kernels *k)
     for (size_t tokens = 1; k->q1_auto && tokens <= 1000; tokens++) {
         struct kernels best;
         int f = k->q1_auto(tokens);
-        CHECKF(kernels_select(&best, cpu_features(), k->level) && f >= 0 && f < Q1_FAMILIES && best.q1[f], "%s q1_auto %zu", k->level, tokens);
+        CHECKF(kernels_select(&best, cpu_features(), k->level) && f >= 0 && f < Q1_FAMILIES && best.q1[f], "%s q1_auto %zu", k->level,
+               tokens);
     }
 }
 TEST(kernels_q1) { each_level(check_q1, true); }
@@ -534,7 +561,9 @@ TEST(kernels_scalar_plain)
     }
     /* One query over one tile, in double: softmax(q K) V. */
     for (size_t round = 0; round < 20; round++) {
-        enum { DIM = 24 };
+        enum {
+            DIM = 24
+        };
         float q[DIM], kt[ATTN_TILE * DIM], v[ATTN_TILE * DIM], s[ATTN_TILE], o[DIM] = {0}, max = -INFINITY, sum = 0, factor;
         double exact[DIM] = {0}, total = 0;
         size_t n_valid = 1 + test_below(ATTN_TILE);
@@ -558,7 +587,9 @@ TEST(kernels_scalar_plain)
     }
     /* The same in int8, against the numbers that the integers stand for. */
     for (size_t round = 0; round < 20; round++) {
-        enum { DIM = 24 };
+        enum {
+            DIM = 24
+        };
         struct {
             int8_t code[ATTN_TILE * DIM];
             float scale[ATTN_TILE];
@@ -612,8 +643,9 @@ TEST(kernels_select)
             continue;
         CHECK(strcmp(k.level, level->level) == 0);
         CHECK(!level->dot_f32 || k.dot_f32 == level->dot_f32);
-        CHECK(k.quantize_i8 && k.dot_f32 && k.dot_i8 && k.rmsnorm && k.add && k.silu_mul && k.rope && k.f16_from_f32 && k.f32_from_f16 && k.argmax &&
-              k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 && k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto);
+        CHECK(k.quantize_i8 && k.dot_f32 && k.dot_i8 && k.rmsnorm && k.add && k.silu_mul && k.rope && k.f16_from_f32 && k.f32_from_f16 &&
+              k.argmax && k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 &&
+              k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto);
         const char *wrong = kernels_self_test(&k);
         CHECKF(!wrong, "%s: %s", level->level, wrong);
     }

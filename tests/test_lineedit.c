@@ -13,18 +13,18 @@
 #include "cli/lineview.h"
 #include "vt.h"
 
-#define UP           "\x1B[A"
-#define DOWN         "\x1B[B"
-#define RIGHT        "\x1B[C"
-#define LEFT         "\x1B[D"
+#define UP "\x1B[A"
+#define DOWN "\x1B[B"
+#define RIGHT "\x1B[C"
+#define LEFT "\x1B[D"
 #define CTRL(letter) ((char)((letter)&0x1F))
 
 /* The text with | where the cursor is; in a static buffer. */
 static const char *state(const struct lineedit *e)
 {
     static char out[4096];
-    snprintf(out, sizeof out, "%.*s|%.*s", (int)e->cursor, e->text.data ? e->text.data : "",
-             (int)(e->text.len - e->cursor), e->text.data ? e->text.data + e->cursor : "");
+    snprintf(out, sizeof out, "%.*s|%.*s", (int)e->cursor, e->text.data ? e->text.data : "", (int)(e->text.len - e->cursor),
+             e->text.data ? e->text.data + e->cursor : "");
     return out;
 }
 
@@ -117,8 +117,9 @@ TEST(lineedit_keys)
         {"\xC3\xA4\xE6\xBC\xA2x\x02\x02", "\xC3\xA4|\xE6\xBC\xA2x"},
         {"e\xCC\x81x\x02\x02", "|e\xCC\x81x"}, /* a combining accent goes with its letter */
         {"e\xCC\x81\x7F", "|"},
-        {"\xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\x02", "|\xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9"},                                         /* joined emoji */
-        {"\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7\x02", "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA|\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7"}, /* flags */
+        {"\xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\x02", "|\xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9"}, /* joined emoji */
+        {"\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7\x02",
+         "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA|\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7"}, /* flags */
         {"a\xFFz", "a\xEF\xBF\xBDz|"},
         {"a\xE6\xBCz", "a\xEF\xBF\xBDz|"},
         {"\x1B[200~one\rtwo\r\nthree\tx\x1B[201~!", "one\ntwo\nthree\tx!|"},

@@ -46,7 +46,9 @@ static void repeat(struct buf *b, const char *text, int n)
 TEST(loop_guard_honest_texts)
 {
     struct sg_error err = {0};
-    if (!CHECKF(gguf_open(&vocabulary, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&tokenizer, &vocabulary, &err) == SG_OK, "%s", err.message))
+    if (!CHECKF(gguf_open(&vocabulary, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK &&
+                    tokenizer_open(&tokenizer, &vocabulary, &err) == SG_OK,
+                "%s", err.message))
         return;
     struct buf b = {0};
     for (int i = 0; i < 3000; i++)
@@ -80,7 +82,10 @@ TEST(loop_guard_honest_texts)
     repeat(&b, "I will not talk in class.\n", 100);
     passes(&b, "lines to be written a hundred times");
     for (int i = 99; i > 0; i--)
-        buf_printf(&b, "%d bottles of beer on the wall, %d bottles of beer.\nTake one down and pass it around, %d bottles of beer on the wall.\n\n", i, i, i - 1);
+        buf_printf(
+            &b,
+            "%d bottles of beer on the wall, %d bottles of beer.\nTake one down and pass it around, %d bottles of beer on the wall.\n\n", i,
+            i, i - 1);
     passes(&b, "bottles of beer");
     for (int i = 0; i < 12; i++) {
         for (int j = 0; j < 4; j++)
@@ -136,7 +141,9 @@ TEST(loop_guard_loops)
         static const struct {
             const char *text;
             size_t base, per_period;
-        } kinds[] = {{" \n", 256, 2}, {"0", 3000, 16}, {"0x", 3000, 16}, {" the", 1000, 10}, {"\xe6\x97\xa5", 1000, 10}, {"\xe2\x94\x80", 3000, 16}, {"", 256, 2}};
+        } kinds[] = {
+            {" \n", 256, 2}, {"0", 3000, 16}, {"0x", 3000, 16}, {" the", 1000, 10}, {"\xe6\x97\xa5", 1000, 10}, {"\xe2\x94\x80", 3000, 16},
+            {"", 256, 2}};
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
             size_t expected = period + kinds[k].base + kinds[k].per_period * period;
             for (size_t before = 0; before < 600; before += 299) {

@@ -19,10 +19,7 @@ static uint32_t bits_of(float x)
     return u;
 }
 
-static double uniform(double low, double high)
-{
-    return low + (high - low) * ((double)(test_random() >> 11) / 9007199254740992.0);
-}
+static double uniform(double low, double high) { return low + (high - low) * ((double)(test_random() >> 11) / 9007199254740992.0); }
 
 static double worst;
 
@@ -73,8 +70,9 @@ TEST(mathfn_double)
 
     worst = 0;
     for (int i = 0; i < 200000; i++) {
-        double x = i % 3 == 0 ? uniform(0.5, 2) : i % 3 == 1 ? 1 + uniform(-1, 1) * ldexp(1, -(i % 50)) :
-                                                               ldexp(uniform(0.5, 1), (int)test_below(2098) - 1073);
+        double x = i % 3 == 0   ? uniform(0.5, 2)
+                   : i % 3 == 1 ? 1 + uniform(-1, 1) * ldexp(1, -(i % 50))
+                                : ldexp(uniform(0.5, 1), (int)test_below(2098) - 1073);
         if (x > 0)
             measure(log_f64(x), logl((long double)x), 53, -1021);
     }
@@ -133,7 +131,8 @@ TEST(mathfn_fma_f32)
         if (i % 7 == 0)
             p = -a * b;
         float got = fma_f32(a, b, p), want = fmaf(a, b, p);
-        CHECKF(bits_of(got) == bits_of(want) || (isnan(got) && isnan(want)), "fma(%a, %a, %a) = %a, not %a", (double)a, (double)b, (double)p, (double)got, (double)want);
+        CHECKF(bits_of(got) == bits_of(want) || (isnan(got) && isnan(want)), "fma(%a, %a, %a) = %a, not %a", (double)a, (double)b,
+               (double)p, (double)got, (double)want);
     }
     CHECK(isinf(fma_f32(INFINITY, 1, 1)) && isnan(fma_f32(INFINITY, 0, 1)) && isnan(fma_f32(1, INFINITY, -INFINITY)));
     CHECK(fma_f32(1, 1, INFINITY) == INFINITY && isinf(fma_f32(3e38f, 3e38f, -3e38f)));

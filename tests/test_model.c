@@ -37,8 +37,8 @@ static enum sg_status open_built(struct build *b, struct model *m)
 static void refused(struct build *b, const char *what)
 {
     struct model m;
-    CHECKF(open_built(b, &m) == SG_BAD_MODEL && strstr(error.message, what) && strncmp(error.message, "FILE: ", 6) == 0, "\"%s\" lacks \"%s\"",
-           error.message, what);
+    CHECKF(open_built(b, &m) == SG_BAD_MODEL && strstr(error.message, what) && strncmp(error.message, "FILE: ", 6) == 0,
+           "\"%s\" lacks \"%s\"", error.message, what);
 }
 
 static struct model accepted(struct build *b)
@@ -56,12 +56,12 @@ TEST(model_golden_files)
         double base, yarn;
         bool tied;
     } files[] = {
-        {"mini-q1", 1, 128, 256, 2, 1, 64, 1e6, 0, true},          {"mini-q1-v2", 1, 128, 256, 2, 1, 64, 1e6, 0, true},
-        {"q1-tied", 4, 256, 512, 4, 2, 64, 1e6, 0, true},          {"q1-untied", 3, 384, 1024, 6, 2, 64, 1e6, 0, false},
-        {"q1-yarn", 2, 256, 640, 6, 2, 128, 1e6, 4, true},         {"q1-yarn-past", 2, 256, 512, 4, 4, 64, 1e4, 8, true},
-        {"f16-defaults", 2, 192, 512, 6, 6, 32, 1e4, 0, true},     {"q8", 2, 256, 512, 4, 2, 64, 1e6, 0, false},
-        {"q2-g64", 2, 256, 512, 4, 2, 64, 1e6, 0, true},           {"q2-g128", 2, 256, 512, 4, 2, 64, 1e6, 0, true},
-        {"pq2", 2, 256, 512, 4, 2, 64, 1e6, 0, true},              {"mixed", 3, 256, 512, 4, 2, 64, 5e6, 0, false},
+        {"mini-q1", 1, 128, 256, 2, 1, 64, 1e6, 0, true},      {"mini-q1-v2", 1, 128, 256, 2, 1, 64, 1e6, 0, true},
+        {"q1-tied", 4, 256, 512, 4, 2, 64, 1e6, 0, true},      {"q1-untied", 3, 384, 1024, 6, 2, 64, 1e6, 0, false},
+        {"q1-yarn", 2, 256, 640, 6, 2, 128, 1e6, 4, true},     {"q1-yarn-past", 2, 256, 512, 4, 4, 64, 1e4, 8, true},
+        {"f16-defaults", 2, 192, 512, 6, 6, 32, 1e4, 0, true}, {"q8", 2, 256, 512, 4, 2, 64, 1e6, 0, false},
+        {"q2-g64", 2, 256, 512, 4, 2, 64, 1e6, 0, true},       {"q2-g128", 2, 256, 512, 4, 2, 64, 1e6, 0, true},
+        {"pq2", 2, 256, 512, 4, 2, 64, 1e6, 0, true},          {"mixed", 3, 256, 512, 4, 2, 64, 5e6, 0, false},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char name[64];
@@ -74,7 +74,8 @@ TEST(model_golden_files)
         CHECKF(m.n_layers == files[i].layers && m.n_embd == files[i].embd && m.n_ff == files[i].ff && m.n_heads == files[i].heads &&
                    m.n_kv_heads == files[i].kv_heads && m.head_dim == files[i].head_dim,
                "%s: %zu %zu %zu %zu %zu %zu", name, m.n_layers, m.n_embd, m.n_ff, m.n_heads, m.n_kv_heads, m.head_dim);
-        CHECKF(m.rope_base == files[i].base && m.yarn_factor == files[i].yarn && m.tied_output == files[i].tied, "%s: %g %g %d", name, m.rope_base, m.yarn_factor, m.tied_output);
+        CHECKF(m.rope_base == files[i].base && m.yarn_factor == files[i].yarn && m.tied_output == files[i].tied, "%s: %g %g %d", name,
+               m.rope_base, m.yarn_factor, m.tied_output);
         CHECK(m.layers[m.n_layers - 1].down.rows == m.n_embd && m.layers[0].k_norm && m.output.rows == m.n_vocab);
         model_close(&m);
         model_close(&m);
@@ -83,8 +84,9 @@ TEST(model_golden_files)
 }
 
 static const char *const integer_keys[] = {
-    "qwen3.block_count", "qwen3.context_length", "qwen3.embedding_length", "qwen3.feed_forward_length", "qwen3.attention.head_count",
-    "qwen3.attention.head_count_kv", "qwen3.attention.key_length", "qwen3.attention.value_length", "qwen3.rope.dimension_count",
+    "qwen3.block_count",          "qwen3.context_length",         "qwen3.embedding_length",
+    "qwen3.feed_forward_length",  "qwen3.attention.head_count",   "qwen3.attention.head_count_kv",
+    "qwen3.attention.key_length", "qwen3.attention.value_length", "qwen3.rope.dimension_count",
 };
 
 /* Every key as every type: the wrong ones are refused, integers of any width are fine. */
@@ -102,9 +104,15 @@ TEST(model_key_types)
             uint8_t raw[16] = {0};
             memcpy(raw, &value, 8);
             if (type == GGUF_STRING)
-                memcpy(raw, "\1\0\0\0\0\0\0\0" "1", 9);
+                memcpy(raw,
+                       "\1\0\0\0\0\0\0\0"
+                       "1",
+                       9);
             if (type == GGUF_ARRAY)
-                memcpy(raw, "\4\0\0\0\1\0\0\0\0\0\0\0" "1\0\0\0", 16);
+                memcpy(raw,
+                       "\4\0\0\0\1\0\0\0\0\0\0\0"
+                       "1\0\0\0",
+                       16);
             if (type == GGUF_FLOAT32)
                 memcpy(raw, &(float){(float)value}, 4);
             if (type == GGUF_FLOAT64)
@@ -113,13 +121,15 @@ TEST(model_key_types)
             build_value(&b, integer_keys[i], type, raw, sizes[type]);
             bool wide = type != GGUF_BOOL && type != GGUF_STRING && type != GGUF_ARRAY && type != GGUF_FLOAT32 && type != GGUF_FLOAT64;
             bool holds = sizes[type] > 2 || value >> (8 * sizes[type] - (type == GGUF_INT8)) == 0; /* 256 does not fit into a byte */
-            CHECKF((open_built(&b, &m) == SG_OK) == (wide && holds), "%s as type %u: \"%s\"", integer_keys[i], (unsigned)type, error.message);
+            CHECKF((open_built(&b, &m) == SG_OK) == (wide && holds), "%s as type %u: \"%s\"", integer_keys[i], (unsigned)type,
+                   error.message);
             if (!wide)
                 CHECKF(strstr(error.message, integer_keys[i]) && strstr(error.message, "expected an integer"), "%s", error.message);
         }
     }
     static const char *const others[] = {
-        "general.architecture", "qwen3.attention.layer_norm_rms_epsilon", "qwen3.rope.freq_base", "qwen3.rope.scaling.type", "tokenizer.ggml.tokens",
+        "general.architecture",  "qwen3.attention.layer_norm_rms_epsilon", "qwen3.rope.freq_base", "qwen3.rope.scaling.type",
+        "tokenizer.ggml.tokens",
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         build_copy(&b, &base, others[i], NULL);
@@ -172,8 +182,14 @@ TEST(model_key_values)
         }
     }
     static const char *const required[] = {
-        "general.architecture", "qwen3.block_count", "qwen3.context_length", "qwen3.embedding_length", "qwen3.feed_forward_length",
-        "qwen3.attention.head_count", "qwen3.attention.layer_norm_rms_epsilon", "tokenizer.ggml.tokens",
+        "general.architecture",
+        "qwen3.block_count",
+        "qwen3.context_length",
+        "qwen3.embedding_length",
+        "qwen3.feed_forward_length",
+        "qwen3.attention.head_count",
+        "qwen3.attention.layer_norm_rms_epsilon",
+        "tokenizer.ggml.tokens",
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
         build_copy(&b, &base, required[i], NULL);
@@ -218,7 +234,8 @@ TEST(model_rope_scaling)
     build_float(&b, KEY("factor"), 4);
     build_uint32(&b, KEY("original_context_length"), 8192);
     m = accepted(&b);
-    CHECK(m.yarn_factor == 4 && m.yarn_original_ctx == 8192 && m.yarn_attn_factor == 1 && m.yarn_ext_factor == 1 && m.yarn_beta_fast == 32 && m.yarn_beta_slow == 1);
+    CHECK(m.yarn_factor == 4 && m.yarn_original_ctx == 8192 && m.yarn_attn_factor == 1 && m.yarn_ext_factor == 1 &&
+          m.yarn_beta_fast == 32 && m.yarn_beta_slow == 1);
 
     build_copy(&b, &base, NULL, NULL);
     build_text(&b, KEY("type"), "yarn");
@@ -283,7 +300,8 @@ TEST(model_tensors)
         if (is_norm)
             snprintf(expected, sizeof expected, "%s has shape [%d], expected [%d]", name, (int)dims[0], (int)t->dims[0]);
         else
-            snprintf(expected, sizeof expected, "%s has shape [%d, %d], expected [%d, %d]", name, (int)dims[0], (int)dims[1], (int)t->dims[0], (int)t->dims[1]);
+            snprintf(expected, sizeof expected, "%s has shape [%d, %d], expected [%d, %d]", name, (int)dims[0], (int)dims[1],
+                     (int)t->dims[0], (int)t->dims[1]);
         refused(&b, expected);
 
         /* Dimensions of 1 behind the others say nothing. */
@@ -311,7 +329,8 @@ TEST(model_tensors)
     }
     /* Extra tensors: annotations are ignored, parts of another model are not. */
     static const uint64_t dims[1] = {64};
-    static const char *const parts[] = {"blk.0.attn_q.bias", "blk.1.attn_norm.weight", "rope_freqs.weight", "output.bias", "blk.0.attn_sub_norm.weight", "token_embd_norm.weight"};
+    static const char *const parts[] = {"blk.0.attn_q.bias", "blk.1.attn_norm.weight",     "rope_freqs.weight",
+                                        "output.bias",       "blk.0.attn_sub_norm.weight", "token_embd_norm.weight"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         build_copy(&b, &base, NULL, NULL);
         build_tensor(&b, parts[i], 1, dims, 0, 256);

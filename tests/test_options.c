@@ -29,7 +29,8 @@ TEST(options_values)
 {
     static struct options o;
     struct sg_error err;
-    CHECK(PARSE(&o, CMD_RUN, &err, "-n", "-1", "--presence-penalty", "-1", "--temp=0.5", "--top-k", "5", "--top-k", "7", "one", "--", "-n", "two") == SG_OK);
+    CHECK(PARSE(&o, CMD_RUN, &err, "-n", "-1", "--presence-penalty", "-1", "--temp=0.5", "--top-k", "5", "--top-k", "7", "one", "--", "-n",
+                "two") == SG_OK);
     CHECK(o.n_predict == -1 && o.sampling.presence_penalty == -1 && o.sampling.temperature == 0.5f);
     CHECK(o.sampling.top_k == 7); /* the last one counts */
     CHECK(o.n_words == 3 && strcmp(o.words[0], "one") == 0 && strcmp(o.words[1], "-n") == 0 && strcmp(o.words[2], "two") == 0);
@@ -48,11 +49,36 @@ TEST(options_values)
 TEST(options_refused)
 {
     static const char *const bad[][4] = {
-        {"-c", "1e3"}, {"-c", "0x10"}, {"-c", " 5"}, {"-c", "1073741825"}, {"-c", "-1"}, {"-c", "99999999999999999999"}, {"-c", ""},
-        {"--temp", "nan"}, {"--temp", "inf"}, {"--temp", "-0.1"}, {"--temp"}, {"--temp=", "1"}, {"--temp", "1.0x"},
-        {"-s", "-2"}, {"-s", "9007199254740993"}, {"-s", "1.5"}, {"--json=1"}, {"--no-such"}, {"-ids", "1"}, {"--ids", "1"},
-        {"-l", "5"}, {"-l", "-1+2"}, {"-l", "5+nan"}, {"-l", "5+inf"}, {"--samplers", ""}, {"--samplers", "kz"},
-        {"--samplers", "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"}, {"--think", "yes"}, {"--chat-template", "jinja"}, {"-t", "1025"},
+        {"-c", "1e3"},
+        {"-c", "0x10"},
+        {"-c", " 5"},
+        {"-c", "1073741825"},
+        {"-c", "-1"},
+        {"-c", "99999999999999999999"},
+        {"-c", ""},
+        {"--temp", "nan"},
+        {"--temp", "inf"},
+        {"--temp", "-0.1"},
+        {"--temp"},
+        {"--temp=", "1"},
+        {"--temp", "1.0x"},
+        {"-s", "-2"},
+        {"-s", "9007199254740993"},
+        {"-s", "1.5"},
+        {"--json=1"},
+        {"--no-such"},
+        {"-ids", "1"},
+        {"--ids", "1"},
+        {"-l", "5"},
+        {"-l", "-1+2"},
+        {"-l", "5+nan"},
+        {"-l", "5+inf"},
+        {"--samplers", ""},
+        {"--samplers", "kz"},
+        {"--samplers", "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"},
+        {"--think", "yes"},
+        {"--chat-template", "jinja"},
+        {"-t", "1025"},
     };
     static struct options o;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -75,7 +101,8 @@ TEST(options_refused_value_changes_nothing)
     CHECK(options_set(&o, "top-k", "-5", &err) == SG_USAGE);
     CHECK(options_set(&o, "samplers", "q", &err) == SG_USAGE);
     options_sampling(&o, e, &after);
-    CHECK(after.temperature == before.temperature && before.temperature > 0 && after.top_k == before.top_k && strcmp(after.samplers, before.samplers) == 0);
+    CHECK(after.temperature == before.temperature && before.temperature > 0 && after.top_k == before.top_k &&
+          strcmp(after.samplers, before.samplers) == 0);
     CHECK(options_set(&o, "temp", "0.25", &err) == SG_OK);
     options_sampling(&o, e, &after);
     CHECK(after.temperature == 0.25f);

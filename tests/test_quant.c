@@ -26,10 +26,9 @@ static const struct {
     enum quant_type type;
     bool exact; /* else: within one unit in the last place */
 } golden[] = {
-    {"f16", QUANT_F16, true},      {"bf16", QUANT_BF16, true},      {"q8_0", QUANT_Q8_0, true},
-    {"q4_0", QUANT_Q4_0, true},    {"q4_1", QUANT_Q4_1, false},     {"q4_k", QUANT_Q4_K, false},
-    {"q5_k", QUANT_Q5_K, false},   {"q6_k", QUANT_Q6_K, false},     {"q1_0", QUANT_Q1_0, true},
-    {"q2_0", QUANT_Q2_0_G64, true}, {"q2_0_g128", QUANT_Q2_0_G128, true}, {"tq1_0", QUANT_TQ1_0, true},
+    {"f16", QUANT_F16, true},     {"bf16", QUANT_BF16, true},     {"q8_0", QUANT_Q8_0, true},           {"q4_0", QUANT_Q4_0, true},
+    {"q4_1", QUANT_Q4_1, false},  {"q4_k", QUANT_Q4_K, false},    {"q5_k", QUANT_Q5_K, false},          {"q6_k", QUANT_Q6_K, false},
+    {"q1_0", QUANT_Q1_0, true},   {"q2_0", QUANT_Q2_0_G64, true}, {"q2_0_g128", QUANT_Q2_0_G128, true}, {"tq1_0", QUANT_TQ1_0, true},
     {"tq2_0", QUANT_TQ2_0, true},
 };
 
@@ -56,8 +55,8 @@ TEST(quant_golden)
                 continue;
             }
             int64_t off = (int64_t)bits_of(dst[k]) - (int64_t)bits_of(expected);
-            CHECKF(golden[i].exact ? off == 0 : off >= -1 && off <= 1, "%s weight %zu: %a, expected %a", golden[i].name, k,
-                   (double)dst[k], (double)expected);
+            CHECKF(golden[i].exact ? off == 0 : off >= -1 && off <= 1, "%s weight %zu: %a, expected %a", golden[i].name, k, (double)dst[k],
+                   (double)expected);
         }
     }
 }
@@ -121,8 +120,8 @@ TEST(quant_by_hand)
 static double half_value(uint16_t h)
 {
     int exponent = h >> 10 & 31, mantissa = h & 1023;
-    double magnitude = exponent == 31 ? (mantissa ? NAN : INFINITY)
-                                      : ldexp(exponent ? 1024 + mantissa : mantissa, (exponent ? exponent : 1) - 25);
+    double magnitude =
+        exponent == 31 ? (mantissa ? NAN : INFINITY) : ldexp(exponent ? 1024 + mantissa : mantissa, (exponent ? exponent : 1) - 25);
     return h & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -166,7 +165,8 @@ TEST(quant_f32_to_f16)
         float at = f16_to_f32((uint16_t)h), next = h == 0x7BFF ? 65536.0f : f16_to_f32((uint16_t)(h + 1)), tie = 0.5f * (at + next);
         float cases[6] = {at, tie, nextafterf(at, -1e9f), nextafterf(at, 1e9f), nextafterf(tie, -1e9f), nextafterf(tie, 1e9f)};
         for (int i = 0; i < 6; i++)
-            CHECKF(f32_to_f16(cases[i]) == nearest_half(cases[i]) && f32_to_f16(-cases[i]) == nearest_half(-cases[i]), "%a", (double)cases[i]);
+            CHECKF(f32_to_f16(cases[i]) == nearest_half(cases[i]) && f32_to_f16(-cases[i]) == nearest_half(-cases[i]), "%a",
+                   (double)cases[i]);
     }
     for (int i = 0; i < 100000; i++) {
         float f = float_of((uint32_t)test_random());
@@ -189,7 +189,8 @@ TEST(quant_f16_as_compiler)
         _Float16 half = (_Float16)f;
         uint16_t expected;
         memcpy(&expected, &half, sizeof expected);
-        CHECKF(isnan(f) ? (f32_to_f16(f) & 0x7E00) == 0x7E00 && (expected & 0x7C00) == 0x7C00 : f32_to_f16(f) == expected, "%08x", (unsigned)bits);
+        CHECKF(isnan(f) ? (f32_to_f16(f) & 0x7E00) == 0x7E00 && (expected & 0x7C00) == 0x7C00 : f32_to_f16(f) == expected, "%08x",
+               (unsigned)bits);
     }
 #else
     CHECK(true);
@@ -203,9 +204,9 @@ TEST(quant_find_nonfinite)
         enum quant_type type;
         int scales[2];
     } types[] = {
-        {QUANT_F16, {0, -1}},        {QUANT_Q8_0, {0, -1}},        {QUANT_Q4_0, {0, -1}},    {QUANT_Q4_1, {0, 2}},
-        {QUANT_Q4_K, {0, 2}},        {QUANT_Q5_K, {0, 2}},         {QUANT_Q6_K, {208, -1}},  {QUANT_Q1_0, {0, -1}},
-        {QUANT_Q2_0_G64, {0, -1}},   {QUANT_Q2_0_G128, {0, -1}},   {QUANT_TQ1_0, {52, -1}},  {QUANT_TQ2_0, {64, -1}},
+        {QUANT_F16, {0, -1}},      {QUANT_Q8_0, {0, -1}},      {QUANT_Q4_0, {0, -1}},   {QUANT_Q4_1, {0, 2}},
+        {QUANT_Q4_K, {0, 2}},      {QUANT_Q5_K, {0, 2}},       {QUANT_Q6_K, {208, -1}}, {QUANT_Q1_0, {0, -1}},
+        {QUANT_Q2_0_G64, {0, -1}}, {QUANT_Q2_0_G128, {0, -1}}, {QUANT_TQ1_0, {52, -1}}, {QUANT_TQ2_0, {64, -1}},
     };
     static const uint16_t bad[] = {0x7C00, 0xFC00, 0x7E00, 0xFFFF, 0x7C01};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

@@ -45,7 +45,8 @@ static bool set_stage(void)
 {
     struct sg_error err = {0};
     memset(&engine, 0, sizeof engine);
-    if (!CHECKF(gguf_open(&engine.gguf, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK && tokenizer_open(&engine.tokenizer, &engine.gguf, &err) == SG_OK,
+    if (!CHECKF(gguf_open(&engine.gguf, test_path("tokenizer/qwen3.gguf"), &err) == SG_OK &&
+                    tokenizer_open(&engine.tokenizer, &engine.gguf, &err) == SG_OK,
                 "%s", err.message))
         return false;
     engine.kernels.argmax = plain_argmax;
@@ -609,7 +610,9 @@ TEST(reply_sampled)
 
 TEST(sampling_logprobs)
 {
-    enum { N = 500 };
+    enum {
+        N = 500
+    };
     float l[N];
     struct sg_logprob top[N + 1];
     memset(&engine, 0, sizeof engine);
@@ -679,7 +682,8 @@ TEST(sampling_defaults)
     struct build b;
     build_begin(&b);
     CHECK(strcmp(defaults(&b, "Some model", "", &s), "generic") == 0);
-    CHECK(about(s.temperature, 0.8) && s.top_k == 40 && about(s.top_p, 0.95) && about(s.min_p, 0.05) && s.seed == 0 && s.penalty_last_n == 64);
+    CHECK(about(s.temperature, 0.8) && s.top_k == 40 && about(s.top_p, 0.95) && about(s.min_p, 0.05) && s.seed == 0 &&
+          s.penalty_last_n == 64);
     build_begin(&b);
     CHECK(strcmp(defaults(&b, "Some model", qwen3, &s), "preset") == 0);
     CHECK(about(s.temperature, 0.6) && s.top_k == 20 && about(s.top_p, 0.95) && about(s.min_p, 0));
@@ -701,7 +705,8 @@ TEST(sampling_defaults)
     build_value(&b, "general.sampling.mirostat", GGUF_UINT64, &(uint64_t){2}, 8);
     build_text(&b, "general.sampling.sequence", "top_k;nonsense;temperature;;min_p");
     CHECK(strcmp(defaults(&b, "Bonsai", "", &s), "file") == 0);
-    CHECK(about(s.temperature, 0.25) && s.top_k == 33 && about(s.top_p, 0.5) && about(s.min_p, 0) && s.penalty_last_n == -1 && s.mirostat == 2);
+    CHECK(about(s.temperature, 0.25) && s.top_k == 33 && about(s.top_p, 0.5) && about(s.min_p, 0) && s.penalty_last_n == -1 &&
+          s.mirostat == 2);
     CHECKF(strcmp(s.samplers, "ktm") == 0, "%s", s.samplers);
 
     build_begin(&b); /* nonsense is passed over */

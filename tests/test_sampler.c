@@ -26,8 +26,17 @@ static const struct kernels kernels = {.argmax = plain_argmax};
 
 static struct sg_sampling neutral(void)
 {
-    return (struct sg_sampling){.temperature = 1, .dynatemp_exponent = 1, .top_p = 1, .typical_p = 1, .xtc_threshold = 0.1f, .repeat_penalty = 1,
-                                .dry_base = 1.75f, .dry_allowed_length = 2, .dry_last_n = -1, .mirostat_tau = 5, .mirostat_eta = 0.1f};
+    return (struct sg_sampling){.temperature = 1,
+                                .dynatemp_exponent = 1,
+                                .top_p = 1,
+                                .typical_p = 1,
+                                .xtc_threshold = 0.1f,
+                                .repeat_penalty = 1,
+                                .dry_base = 1.75f,
+                                .dry_allowed_length = 2,
+                                .dry_last_n = -1,
+                                .mirostat_tau = 5,
+                                .mirostat_eta = 0.1f};
 }
 
 static struct sampler *opened(const struct sg_sampling *p, uint32_t attempt, size_t n_vocab)
@@ -53,7 +62,10 @@ static double chi_square(const size_t *count, const double *p, size_t n, size_t 
 TEST(sampler_uniform)
 {
     /* Every argument alone makes uniform numbers: 255 degrees of freedom, 5 sigma. */
-    enum { BINS = 256, DRAWS = 1 << 16 };
+    enum {
+        BINS = 256,
+        DRAWS = 1 << 16
+    };
     double p[BINS];
     for (size_t i = 0; i < BINS; i++)
         p[i] = 1.0 / BINS;
@@ -84,7 +96,10 @@ TEST(sampler_uniform)
 
 TEST(sampler_frequencies)
 {
-    enum { N = 8, DRAWS = 20000 };
+    enum {
+        N = 8,
+        DRAWS = 20000
+    };
     float logits[N];
     double p[N], total = 0;
     size_t count[N] = {0};
@@ -262,7 +277,8 @@ static void naive_step(struct naive *v, char step)
         v->n = n;
         break;
     case 'x':
-        if (p->xtc_probability <= 0 || p->xtc_threshold > 0.5f || v->n < 2 || sampler_uniform(p->seed, v->position, v->attempt, 1) >= (double)p->xtc_probability)
+        if (p->xtc_probability <= 0 || p->xtc_threshold > 0.5f || v->n < 2 ||
+            sampler_uniform(p->seed, v->position, v->attempt, 1) >= (double)p->xtc_probability)
             break;
         softmax(v);
         for (size_t i = 0; i < v->n && v->list[i].p >= (double)p->xtc_threshold; i++)
@@ -286,7 +302,8 @@ static void naive_step(struct naive *v, char step)
         for (size_t i = 0; i < v->n; i++)
             best = fmax(best, v->list[i].logit);
         for (size_t i = 0; i < v->n; i++)
-            v->list[i].logit = fmax(-(double)FLT_MAX, (double)(float)((v->list[i].logit - (fabs(best / t) > (double)FLT_MAX ? best : 0)) / t));
+            v->list[i].logit =
+                fmax(-(double)FLT_MAX, (double)(float)((v->list[i].logit - (fabs(best / t) > (double)FLT_MAX ? best : 0)) / t));
         break;
     }
     }
@@ -374,7 +391,9 @@ static struct sg_sampling random_params(struct sg_logit_bias *biases, size_t n_v
 
 TEST(sampler_reference)
 {
-    enum { STEPS = 24 };
+    enum {
+        STEPS = 24
+    };
     for (int round = 0; round < 1500; round++) {
         size_t n_vocab = 1 + test_below(round % 8 == 0 ? 400 : 40), n_prompt = test_below(30);
         struct sg_logit_bias biases[4];
@@ -411,7 +430,9 @@ TEST(sampler_reference)
 
 TEST(sampler_mirostat)
 {
-    enum { N = 300 };
+    enum {
+        N = 300
+    };
     static struct naive v;
     for (int round = 0; round < 20; round++) {
         struct sg_sampling params = neutral();
@@ -468,7 +489,9 @@ TEST(sampler_mirostat)
 
 TEST(sampler_edges)
 {
-    enum { N = 70 };
+    enum {
+        N = 70
+    };
     float logits[N];
     uint32_t allowed[3] = {0, 0, 0};
     struct sg_sampling p = neutral();
@@ -556,7 +579,9 @@ TEST(sampler_edges)
 TEST(sampler_independent)
 {
     /* A number depends on seed, position and attempt, not on what was drawn before. */
-    enum { N = 50 };
+    enum {
+        N = 50
+    };
     float logits[N];
     for (int i = 0; i < N; i++)
         logits[i] = test_normal();

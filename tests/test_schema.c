@@ -59,7 +59,9 @@ static int32_t choose(const struct trie *t, const uint32_t *bits)
 /* Appends the shortest text that makes out complete, found by trying all. */
 static bool complete(const struct automaton *a, struct buf *out)
 {
-    enum { LIMIT = 30000 };
+    enum {
+        LIMIT = 30000
+    };
     struct machine *m = machine_open(a, 0);
     struct visit {
         uint32_t set, from;
@@ -167,15 +169,9 @@ static size_t each_line(const char *name, void (*fn)(const char *line, size_t le
     return n;
 }
 
-static void check_good(const char *line, size_t len)
-{
-    check_answers(line, len, qwen_vocabulary(), 5);
-}
+static void check_good(const char *line, size_t len) { check_answers(line, len, qwen_vocabulary(), 5); }
 
-TEST(schema_answers_are_valid)
-{
-    CHECK(each_line("schemas/good.jsonl", check_good) >= 150);
-}
+TEST(schema_answers_are_valid) { CHECK(each_line("schemas/good.jsonl", check_good) >= 150); }
 
 static void check_bad(const char *line, size_t len)
 {
@@ -185,10 +181,7 @@ static void check_bad(const char *line, size_t len)
     subject_close(&s);
 }
 
-TEST(schema_errors)
-{
-    CHECK(each_line("schemas/bad.jsonl", check_bad) > 50);
-}
+TEST(schema_errors) { CHECK(each_line("schemas/bad.jsonl", check_bad) > 50); }
 
 static void check_size(struct buf *text, enum sg_status expected)
 {
@@ -235,7 +228,9 @@ TEST(schema_hostile)
         buf_printf(&b, "\"r%d\":{\"$ref\":\"#/$defs/r%d\"},", i, i + 1);
     append(&b, "\"r100000\":{}}}", 1);
     check_size(&b, SG_USAGE);
-    append(&b, "{\"type\":\"array\",\"minItems\":1000000000,\"maxItems\":1000000000,\"items\":{\"type\":\"array\",\"maxItems\":1000000000}}", 1);
+    append(&b,
+           "{\"type\":\"array\",\"minItems\":1000000000,\"maxItems\":1000000000,\"items\":{\"type\":\"array\",\"maxItems\":1000000000}}",
+           1);
     check_size(&b, SG_OK);
     append(&b, "{\"type\":\"string\",\"pattern\":\"^((a{1000}){1000}){1000}$\",\"maxLength\":5}", 1);
     check_size(&b, SG_USAGE);
@@ -276,9 +271,13 @@ TEST(schema_in_short)
     static const struct {
         const char *text, *schema;
     } cases[] = {
-        {"name, age int", "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"age\":{\"type\":\"integer\"}},\"required\":[\"name\",\"age\"],\"additionalProperties\":false}"},
-        {"\n  good bool: is it \"good\"?\n\n  score float\n", "{\"type\":\"object\",\"properties\":{\"good\":{\"type\":\"boolean\",\"description\":\"is it \\\"good\\\"?\"},\"score\":{\"type\":\"number\"}},\"required\":[\"good\",\"score\"],\"additionalProperties\":false}"},
-        {"x-1 str,", "{\"type\":\"object\",\"properties\":{\"x-1\":{\"type\":\"string\"}},\"required\":[\"x-1\"],\"additionalProperties\":false}"},
+        {"name, age int", "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"age\":{\"type\":\"integer\"}},"
+                          "\"required\":[\"name\",\"age\"],\"additionalProperties\":false}"},
+        {"\n  good bool: is it \"good\"?\n\n  score float\n",
+         "{\"type\":\"object\",\"properties\":{\"good\":{\"type\":\"boolean\",\"description\":\"is it "
+         "\\\"good\\\"?\"},\"score\":{\"type\":\"number\"}},\"required\":[\"good\",\"score\"],\"additionalProperties\":false}"},
+        {"x-1 str,",
+         "{\"type\":\"object\",\"properties\":{\"x-1\":{\"type\":\"string\"}},\"required\":[\"x-1\"],\"additionalProperties\":false}"},
         {"", NULL},
         {"a,,b", NULL},
         {"a long", NULL},

@@ -14,7 +14,8 @@ static struct sg_engine *open_engine(const char *model, enum sg_kv_type type, en
 {
     struct sg_engine *e = NULL;
     struct sg_error err = {0};
-    struct sg_options o = {.model_path = test_path(model), .n_threads = 2, .type_k = type, .type_v = type, .act = act, .kv_budget = 64 << 20};
+    struct sg_options o = {
+        .model_path = test_path(model), .n_threads = 2, .type_k = type, .type_v = type, .act = act, .kv_budget = 64 << 20};
     CHECKF(sg_open(&e, &o, &err) == SG_OK, "%s", err.message);
     return e;
 }

@@ -164,8 +164,9 @@ TEST(tokenizer_llama_cpp)
         {"Cửa Việt", "34 90063 128324"},
         {"Hello, y'all! How are you 😁 ?我想在apple工作1314151天～",
          "9707 11 379 64848 0 2585 525 498 26525 223 937 104100 18493 22377 99257 16 18 16 19 16 20 16 35727 21216"},
-        {"កាន់តែពិសេសអាចខលចេញ", "146394 97529 241 44258 233 146568 44258 224 147603 20879 115 146280 44258 223 146280 147272 97529 227 147805 148301 "
-                                "147270 44258 223 146848"},
+        {"កាន់តែពិសេសអាចខលចេញ",
+         "146394 97529 241 44258 233 146568 44258 224 147603 20879 115 146280 44258 223 146280 147272 97529 227 147805 148301 "
+         "147270 44258 223 146848"},
         {"\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n", "198 4710 14731 65497 7847 1572 2303 78672 10947"},
         {" 3.3 3..3 3...3", "220 18 13 18 220 18 496 18 220 18 1112 18"},
         {" 'told he's", "364 83 813 566 594"},
@@ -189,7 +190,8 @@ TEST(tokenizer_llama_cpp)
 /* The small vocabularies, whose ids differ from file to file. */
 TEST(tokenizer_small_models)
 {
-    static const char *const names[] = {"mini-q1", "mini-q1-v2", "q1-tied", "q1-untied", "q1-yarn", "q1-yarn-past", "f16-defaults", "q8", "q2-g64", "q2-g128", "pq2", "mixed"};
+    static const char *const names[] = {"mini-q1",      "mini-q1-v2", "q1-tied", "q1-untied", "q1-yarn", "q1-yarn-past",
+                                        "f16-defaults", "q8",         "q2-g64",  "q2-g128",   "pq2",     "mixed"};
     size_t n_texts = 0;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char path[64];
@@ -233,7 +235,8 @@ TEST(tokenizer_facts)
     CHECK(strcmp(tokenizer_pre(qwen), "qwen2") == 0);
     CHECKF(tokenizer_bytes(qwen) < 4u << 20, "%zu", tokenizer_bytes(qwen));
     CHECK(tokenizer_special(qwen, "<|im_start|>", 12) == 151644 && tokenizer_special(qwen, "</think>", 8) == 151668);
-    CHECK(tokenizer_special(qwen, "<|im_start|", 11) == -1 && tokenizer_special(qwen, "Hello", 5) == -1 && tokenizer_special(qwen, "", 0) == -1);
+    CHECK(tokenizer_special(qwen, "<|im_start|", 11) == -1 && tokenizer_special(qwen, "Hello", 5) == -1 &&
+          tokenizer_special(qwen, "", 0) == -1);
     CHECK(tokenizer_special(qwen, "[PAD151669]", 11) == -1 && tokenizer_special(qwen, "<|im_start|>\0", 13) == -1);
     size_t n_eog = 0, n_control = 0, n_user = 0;
     for (int32_t id = 0; (size_t)id < tokenizer_size(qwen); id++) {
@@ -280,10 +283,39 @@ TEST(tokenizer_every_token)
 
 TEST(pretokenize_words)
 {
-    static const char *const cases[] = { /* with bars between the words */
-        "Hello| world", "a|'s|b|'LL|c|'vE|d|'x", "I|'m| don|'t", "'re| '|re", "''|s", "x|'ſ|x", "1|2|3|½", "a|1|b", " |1", " | |1", "a|  | b", "a|   ",
-        "\t| b", "\n|a", "a|\n\n| b", "a| \n \n| | b", "!!!|a", " !!!\n\n|a", "!!!\r\n\r\n|\tx", "\n\n|!!!", ".x| .|y| ..|z", "_a|__|a", "é|\u0301é",
-        "e|\u0301\u0301\u0301|e", "中文| 中文|。\n|\u3000x", "日本語|！？| ...", "\xC2\x85x|\xC2\x85|1", "a|\u2028|1", "\uFEFFa", "🦙.|cpp", " 🦙",
+    static const char *const cases[] = {
+        /* with bars between the words */
+        "Hello| world",
+        "a|'s|b|'LL|c|'vE|d|'x",
+        "I|'m| don|'t",
+        "'re| '|re",
+        "''|s",
+        "x|'ſ|x",
+        "1|2|3|½",
+        "a|1|b",
+        " |1",
+        " | |1",
+        "a|  | b",
+        "a|   ",
+        "\t| b",
+        "\n|a",
+        "a|\n\n| b",
+        "a| \n \n| | b",
+        "!!!|a",
+        " !!!\n\n|a",
+        "!!!\r\n\r\n|\tx",
+        "\n\n|!!!",
+        ".x| .|y| ..|z",
+        "_a|__|a",
+        "é|\u0301é",
+        "e|\u0301\u0301\u0301|e",
+        "中文| 中文|。\n|\u3000x",
+        "日本語|！？| ...",
+        "\xC2\x85x|\xC2\x85|1",
+        "a|\u2028|1",
+        "\uFEFFa",
+        "🦙.|cpp",
+        " 🦙",
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct buf text = {0}, got = {0};
@@ -340,7 +372,10 @@ static size_t merge_slowly(int32_t *id, size_t n, const struct bpe_merge *merges
 
 TEST(bpe_against_definition)
 {
-    enum { MERGES = 60, LENGTH = 300 };
+    enum {
+        MERGES = 60,
+        LENGTH = 300
+    };
     struct bpe_scratch scratch = {0};
     for (int round = 0; round < 2000; round++) {
         struct bpe b;
@@ -375,7 +410,8 @@ TEST(bpe_against_definition)
             size_t n = merge_slowly(expected, len, merges, n_merges);
             struct ids got = {0};
             bpe_encode(&b, text, len, &scratch, &got);
-            CHECKF(!got.failed && got.len == n && memcmp(got.data ? got.data : expected, expected, n * sizeof *expected) == 0, "%.*s", (int)len, text);
+            CHECKF(!got.failed && got.len == n && memcmp(got.data ? got.data : expected, expected, n * sizeof *expected) == 0, "%.*s",
+                   (int)len, text);
             ids_free(&got);
         }
         bpe_free(&b);
@@ -388,9 +424,48 @@ TEST(bpe_against_definition)
 /* Pieces that meet in interesting ways. */
 static void put_piece(struct buf *out)
 {
-    static const char *const pieces[] = {"<|im_start|>", "<|im_end|>", "<|im_", "<|", "<", "|>", "<think>", "</think>", "<tool_call>", "</tool_", "<|endoftext|>",
-                                         "'s", "'LL", "'", " ", "  ", "\n", "\r\n", "\t", "1", "23", "the", " The", "ing", "e", "\xCC\x81", "\xCC\xA3", "\xC3\xA9",
-                                         "\xE1\x84\x80", "\xE1\x85\xA1", "\xE1\x86\xA8", "\xEA\xB0\x80", "中", "。", "\xE3\x80\x80", "\xC2\xA0", "😁", "!", "...", "_", "</s>", "\xE2\x84\xAB"};
+    static const char *const pieces[] = {"<|im_start|>",
+                                         "<|im_end|>",
+                                         "<|im_",
+                                         "<|",
+                                         "<",
+                                         "|>",
+                                         "<think>",
+                                         "</think>",
+                                         "<tool_call>",
+                                         "</tool_",
+                                         "<|endoftext|>",
+                                         "'s",
+                                         "'LL",
+                                         "'",
+                                         " ",
+                                         "  ",
+                                         "\n",
+                                         "\r\n",
+                                         "\t",
+                                         "1",
+                                         "23",
+                                         "the",
+                                         " The",
+                                         "ing",
+                                         "e",
+                                         "\xCC\x81",
+                                         "\xCC\xA3",
+                                         "\xC3\xA9",
+                                         "\xE1\x84\x80",
+                                         "\xE1\x85\xA1",
+                                         "\xE1\x86\xA8",
+                                         "\xEA\xB0\x80",
+                                         "中",
+                                         "。",
+                                         "\xE3\x80\x80",
+                                         "\xC2\xA0",
+                                         "😁",
+                                         "!",
+                                         "...",
+                                         "_",
+                                         "</s>",
+                                         "\xE2\x84\xAB"};
     uint64_t kind = test_below(20);
     if (kind == 0) {
         buf_putc(out, (char)test_random());
@@ -424,7 +499,8 @@ TEST(tokenizer_random)
         char *guarded = round < 1000 ? test_guarded(text.len) : text.data;
         if (text.len)
             memmove(guarded, text.data, text.len);
-        struct ids with = encode(qwen, guarded ? guarded : "", text.len, true), without = encode(qwen, guarded ? guarded : "", text.len, false);
+        struct ids with = encode(qwen, guarded ? guarded : "", text.len, true),
+                   without = encode(qwen, guarded ? guarded : "", text.len, false);
         ids_free(&with);
         ids_free(&without);
         buf_free(&text);
@@ -453,7 +529,9 @@ static void *encode_in_crowd(void *arg)
 
 TEST(tokenizer_threads)
 {
-    enum { THREADS = 4 };
+    enum {
+        THREADS = 4
+    };
     pthread_t threads[THREADS];
     struct crowd crowds[THREADS] = {{{0}, {0}, false}};
     if (!open_file("tokenizer/qwen3.gguf"))
@@ -478,9 +556,29 @@ TEST(tokenizer_threads)
 
 TEST(tokenizer_hostile_texts)
 {
-    static const char *const pieces[] = {"a", " ", "\n", "<", "<|im_", "<|im_end|>", "<think>", "'", "-=", "\xFF", "\xF0\x9F\x98", "\xCC\x81\xCC\xA3", "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8",
-                                         "\xE1\x85\xA1", "e\xCC\x81", "\xEA\xB0\x80", "😁", "                \n", "    a", "1"};
-    enum { LENGTH = 300000 }; /* of every kind: quadratic time would be minutes */
+    static const char *const pieces[] = {"a",
+                                         " ",
+                                         "\n",
+                                         "<",
+                                         "<|im_",
+                                         "<|im_end|>",
+                                         "<think>",
+                                         "'",
+                                         "-=",
+                                         "\xFF",
+                                         "\xF0\x9F\x98",
+                                         "\xCC\x81\xCC\xA3",
+                                         "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8",
+                                         "\xE1\x85\xA1",
+                                         "e\xCC\x81",
+                                         "\xEA\xB0\x80",
+                                         "😁",
+                                         "                \n",
+                                         "    a",
+                                         "1"};
+    enum {
+        LENGTH = 300000
+    }; /* of every kind: quadratic time would be minutes */
     if (!open_file("tokenizer/qwen3.gguf"))
         return;
     for (size_t i = 0; i <= ARRAY_LEN(pieces); i++) {
@@ -598,7 +696,8 @@ static void expect_ids(const char *text, const int32_t *expected, size_t n)
 TEST(tokenizer_refuses)
 {
     static const char *const merges[] = {"", " ", "ab", " a", "a ", "a b c", "a q\xFF", "Q q", "QQ q"};
-    static const char *const because[] = {"two texts", "two texts", "two texts", "two texts", "two texts", "not a token", "not a token", "not a token", "not a token"};
+    static const char *const because[] = {"two texts",   "two texts",   "two texts",   "two texts",  "two texts",
+                                          "not a token", "not a token", "not a token", "not a token"};
     struct vocabulary v;
     for (size_t i = 0; i < ARRAY_LEN(merges); i++) {
         v = new_vocabulary();
@@ -724,7 +823,9 @@ TEST(tokenizer_odd_vocabularies)
 /* Many tokens, many of them added, merges that build ever longer ones: opening and encoding stay fast. */
 TEST(tokenizer_hostile_vocabularies)
 {
-    enum { MANY = 200000 };
+    enum {
+        MANY = 200000
+    };
     struct sg_error err;
     struct vocabulary v = new_vocabulary();
     char text[64];

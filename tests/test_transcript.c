@@ -17,7 +17,8 @@
 static bool same(const struct conversation *a, const struct conversation *b)
 {
 #define SAME_TEXT(x, y) ((x).len == (y).len && ((x).len == 0 || memcmp((x).data, (y).data, (x).len) == 0))
-    bool ok = a->n == b->n && a->first == b->first && a->has_system == b->has_system && a->attempt == b->attempt && SAME_TEXT(a->system, b->system);
+    bool ok = a->n == b->n && a->first == b->first && a->has_system == b->has_system && a->attempt == b->attempt &&
+              SAME_TEXT(a->system, b->system);
     for (size_t i = 0; ok && i < a->n; i++) {
         const struct message *x = &a->messages[i], *y = &b->messages[i];
         ok = x->from_user == y->from_user && SAME_TEXT(x->content, y->content) && SAME_TEXT(x->reasoning, y->reasoning) &&
@@ -110,7 +111,8 @@ TEST(transcript_replays)
     size_t from = m->content.len;
     buf_puts(&m->content, " goes on");
     m->cut = false;
-    CHECK(transcript_answered(&t, &c, &(struct transcript_answer){.continues = true, .content_from = from, .finish = "stop"}, NULL) == SG_OK);
+    CHECK(transcript_answered(&t, &c, &(struct transcript_answer){.continues = true, .content_from = from, .finish = "stop"}, NULL) ==
+          SG_OK);
     struct conversation again = {0};
     struct transcript other;
     struct sg_error err = {0};
@@ -249,7 +251,9 @@ TEST(transcript_torn)
     /* Foreign and damaged lines in the middle are passed over. */
     f = fopen(copy, "wb");
     fwrite(data, 1, before, f);
-    fputs("{\"role\":\"tool\"}\n[1]\n\xFF\n{\"event\":\"undo\",\"turns\":99999999999999999999}\n{\"event\":\"undo\"}\n{\"role\":7}\n{\"event\":\"later\"}\n\n", f);
+    fputs("{\"role\":\"tool\"}\n[1]\n\xFF\n{\"event\":\"undo\",\"turns\":99999999999999999999}\n{\"event\":\"undo\"}\n{\"role\":7}\n{"
+          "\"event\":\"later\"}\n\n",
+          f);
     fwrite(data + before, 1, after - before, f);
     fclose(f);
     CHECK(transcript_open(&t, folder(), "cut", "m", &c, NULL) == SG_OK && c.n == 3 && t.skipped == 8);
@@ -331,7 +335,8 @@ TEST(transcript_list)
     static const struct {
         time_t age;
         const char *text;
-    } ages[] = {{-5, "just now"}, {59, "just now"}, {60, "1 minute ago"}, {7199, "1 hour ago"}, {7200, "2 hours ago"}, {86400, "1 day ago"}, {40 * 86400, "1 month ago"}, {800 * 86400, "2 years ago"}};
+    } ages[] = {{-5, "just now"},      {59, "just now"},     {60, "1 minute ago"},        {7199, "1 hour ago"},
+                {7200, "2 hours ago"}, {86400, "1 day ago"}, {40 * 86400, "1 month ago"}, {800 * 86400, "2 years ago"}};
     for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
         struct buf b = {0};
         put_age(&b, 1000000000 - ages[i].age, 1000000000);

@@ -95,7 +95,8 @@ static bool completable(const unsigned char *s, size_t len)
 
 TEST(utf8_random_bytes)
 {
-    static const unsigned char likely[] = {0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF};
+    static const unsigned char likely[] = {0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF,
+                                           0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF};
     for (int round = 0; round < 100000; round++) {
         unsigned char s[8];
         size_t len = 1 + (size_t)test_below(sizeof s);
@@ -147,10 +148,10 @@ TEST(unicode_widths)
         uint32_t c;
         int width;
     } cases[] = {
-        {'a', 1}, {0, 0}, {'\n', 0}, {0x7F, 0}, {0x9F, 0}, {0xA0, 1}, {0xAD, 1}, {0xE9, 1}, {0x301, 0}, {0x20DD, 0}, {0x200B, 0}, {0x200D, 0},
-        {0xFE0F, 0}, {0xFEFF, 0}, {0x1100, 2}, {0x1161, 0}, {0x11A8, 0}, {0xAC00, 2}, {0x4E2D, 2}, {0x3000, 2}, {0x3042, 2}, {0xFF21, 2},
-        {0xFF71, 1}, {0x20000, 2}, {0x3FFFD, 2}, {0x1F601, 2}, {0x231A, 2}, {0x263A, 1}, {0x1F1E6, 1}, {0x2028, 0}, {0x903, 1}, {0xFFFD, 1},
-        {0x600, 1}, {0xE0041, 0}, {0x10FFFF, 1},
+        {'a', 1},    {0, 0},       {'\n', 0},   {0x7F, 0},   {0x9F, 0},   {0xA0, 1},    {0xAD, 1},    {0xE9, 1},     {0x301, 0},
+        {0x20DD, 0}, {0x200B, 0},  {0x200D, 0}, {0xFE0F, 0}, {0xFEFF, 0}, {0x1100, 2},  {0x1161, 0},  {0x11A8, 0},   {0xAC00, 2},
+        {0x4E2D, 2}, {0x3000, 2},  {0x3042, 2}, {0xFF21, 2}, {0xFF71, 1}, {0x20000, 2}, {0x3FFFD, 2}, {0x1F601, 2},  {0x231A, 2},
+        {0x263A, 1}, {0x1F1E6, 1}, {0x2028, 0}, {0x903, 1},  {0xFFFD, 1}, {0x600, 1},   {0xE0041, 0}, {0x10FFFF, 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         CHECKF(unicode_width(cases[i].c) == cases[i].width, "U+%04X: %d", (unsigned)cases[i].c, unicode_width(cases[i].c));
@@ -167,11 +168,11 @@ TEST(unicode_nfc_examples)
         {"61", "61"},
         {"65 301", "E9"},
         {"E9", "E9"},
-        {"65 31B 301", "E9 31B"},            /* nothing between the two stands in the way */
-        {"6F 301 31B", "1EDB"},             /* the horn reaches the o past the accent */
+        {"65 31B 301", "E9 31B"}, /* nothing between the two stands in the way */
+        {"6F 301 31B", "1EDB"},   /* the horn reaches the o past the accent */
         {"61 315 300 5AE 300 62", "E0 5AE 300 315 62"},
-        {"212B", "C5"},                     /* Angstrom: a singleton */
-        {"958", "915 93C"},                 /* excluded from composition */
+        {"212B", "C5"},     /* Angstrom: a singleton */
+        {"958", "915 93C"}, /* excluded from composition */
         {"1100 1161", "AC00"},
         {"1100 1161 11A8", "AC01"},
         {"AC00 11A8", "AC01"},
@@ -206,7 +207,9 @@ TEST(unicode_nfc_examples)
 
 static void put_random(struct buf *out, size_t n)
 {
-    static const uint32_t ranges[][2] = {{0x20, 0x7F}, {0xC0, 0x180}, {0x300, 0x36F}, {0x300, 0x370}, {0x590, 0x600}, {0x900, 0xE80}, {0x1100, 0x1200}, {0x1AB0, 0x1AFF}, {0x1E00, 0x2000}, {0x3040, 0x3100}, {0xAC00, 0xD7A4}, {0xF900, 0xFB50}, {0x11000, 0x11700}, {0x1D150, 0x1D1F0}};
+    static const uint32_t ranges[][2] = {{0x20, 0x7F},     {0xC0, 0x180},    {0x300, 0x36F},     {0x300, 0x370},    {0x590, 0x600},
+                                         {0x900, 0xE80},   {0x1100, 0x1200}, {0x1AB0, 0x1AFF},   {0x1E00, 0x2000},  {0x3040, 0x3100},
+                                         {0xAC00, 0xD7A4}, {0xF900, 0xFB50}, {0x11000, 0x11700}, {0x1D150, 0x1D1F0}};
     while (n--) {
         const uint32_t *r = ranges[test_below(ARRAY_LEN(ranges))];
         uint32_t c = test_below(20) ? r[0] + (uint32_t)test_below(r[1] - r[0]) : (uint32_t)test_below(0x110000);
@@ -253,7 +256,8 @@ TEST(unicode_nfc_properties)
 /* A megabyte each of what a simple implementation takes quadratic time for. */
 TEST(unicode_nfc_hostile)
 {
-    static const char *const pieces[] = {"315 300 5AE", "301", "1161", "1100 1161 11A8", "AC00 11A8", "65 301", "344", "FFFD", "F900", "10FFFF"};
+    static const char *const pieces[] = {"315 300 5AE", "301", "1161", "1100 1161 11A8", "AC00 11A8",
+                                         "65 301",      "344", "FFFD", "F900",           "10FFFF"};
     for (size_t i = 0; i <= ARRAY_LEN(pieces); i++) {
         struct buf text = {0};
         while (text.len < 1000000) {
@@ -290,7 +294,10 @@ TEST(unicode_database)
             first = c;
         for (; first <= c; first++) {
             enum unicode_class got = unicode_class(first);
-            enum unicode_class expected = category[0] == 'L' ? UNICODE_LETTER : category[0] == 'N' ? UNICODE_NUMBER : category[0] == 'M' ? UNICODE_MARK : UNICODE_OTHER;
+            enum unicode_class expected = category[0] == 'L'   ? UNICODE_LETTER
+                                          : category[0] == 'N' ? UNICODE_NUMBER
+                                          : category[0] == 'M' ? UNICODE_MARK
+                                                               : UNICODE_OTHER;
             wrong += got != expected && !(got == UNICODE_SPACE && (category[0] == 'Z' || category[0] == 'C'));
         }
         first = strstr(name, ", First>") ? c + 1 : first;

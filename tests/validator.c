@@ -88,12 +88,11 @@ static bool matches(const char *pattern, const char *text)
             n += utf8_encode(c, posix + n);
             p += p[1] == 'u' ? 5 : 3;
         } else if (p[0] == '\\' && strchr("dwsDWS", p[1])) {
-            static const char *const sets[] = {"0-9", "A-Za-z0-9_", " \t\n\r\f\v\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000\uFEFF"};
-            const char *set = sets[(p[1] | 0x20) == 'd' ? 0 : (p[1] | 0x20) == 'w' ? 1
-                                                                                   : 2];
-            n += (size_t)snprintf(posix + n, 80, class ? "%s" : p[1] < 'a' ? "[^%s]"
-                                                                           : "[%s]",
-                                  set);
+            static const char *const sets[] = {"0-9", "A-Za-z0-9_",
+                                               " \t\n\r\f\v\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A"
+                                               "\u2028\u2029\u202F\u205F\u3000\uFEFF"};
+            const char *set = sets[(p[1] | 0x20) == 'd' ? 0 : (p[1] | 0x20) == 'w' ? 1 : 2];
+            n += (size_t)snprintf(posix + n, 80, class ? "%s" : p[1] < 'a' ? "[^%s]" : "[%s]", set);
             p++;
         } else if (p[0] == '\\' && strchr("tn", p[1])) {
             posix[n++] = p[1] == 't' ? '\t' : '\n';
@@ -149,7 +148,8 @@ static bool is_format(const struct json *schema, const struct json_node *format,
     if (json_string_equal(schema, format, "date-time"))
         return is_date(s, strlen(s)) && s[10] == 'T' && is_time(s + 11);
     if (json_string_equal(schema, format, "duration"))
-        return s[0] == 'P' && s[1] && s[strlen(s) - 1] != 'T' && matches("^P([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?$|^P[0-9]+W$", s);
+        return s[0] == 'P' && s[1] && s[strlen(s) - 1] != 'T' &&
+               matches("^P([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?$|^P[0-9]+W$", s);
     if (json_string_equal(schema, format, "uuid"))
         return matches("^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", s);
     if (json_string_equal(schema, format, "ipv4"))
@@ -159,13 +159,15 @@ static bool is_format(const struct json *schema, const struct json_node *format,
     if (json_string_equal(schema, format, "email"))
         return matches("^[^@ .][^@ ]*[^@ .]?@[A-Za-z0-9.-]+$", s) && !strstr(s, "..");
     if (json_string_equal(schema, format, "hostname"))
-        return matches("^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$", s) && strlen(s) < 254;
+        return matches("^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$", s) &&
+               strlen(s) < 254;
     if (json_string_equal(schema, format, "uri"))
         return matches("^[a-z]+://[^ \"<>\\^`{|}]+$", s);
     return true;
 }
 
-static bool string_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v, const char **why)
+static bool string_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v,
+                      const char **why)
 {
     struct buf text = {0};
     double limit;
@@ -196,12 +198,14 @@ static bool string_ok(const struct json *schema, const struct json_node *s, cons
     return *why == NULL;
 }
 
-static bool number_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v, const char **why)
+static bool number_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v,
+                      const char **why)
 {
     /* In double, as other validators compute: an answer must not depend on more. */
     double x = (double)number(j, v);
     const struct json_node *min = json_get(schema, s, "minimum"), *max = json_get(schema, s, "maximum");
-    const struct json_node *over = json_get(schema, s, "exclusiveMinimum"), *under = json_get(schema, s, "exclusiveMaximum"), *multiple = json_get(schema, s, "multipleOf");
+    const struct json_node *over = json_get(schema, s, "exclusiveMinimum"), *under = json_get(schema, s, "exclusiveMaximum"),
+                           *multiple = json_get(schema, s, "multipleOf");
     FAIL_IF(min && x < (double)number(schema, min), "minimum");
     FAIL_IF(max && x > (double)number(schema, max), "maximum");
     FAIL_IF(over && over->type == JSON_NUMBER && x <= (double)number(schema, over), "exclusiveMinimum");
@@ -215,7 +219,8 @@ static bool number_ok(const struct json *schema, const struct json_node *s, cons
     return true;
 }
 
-static bool array_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v, const char **why)
+static bool array_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v,
+                     const char **why)
 {
     const struct json_node *first = json_get(schema, s, "prefixItems"), *rest = json_get(schema, s, "items");
     const struct json_node *min = json_get(schema, s, "minItems"), *max = json_get(schema, s, "maxItems");
@@ -234,9 +239,11 @@ static bool array_ok(const struct json *schema, const struct json_node *s, const
     return true;
 }
 
-static bool object_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v, const char **why)
+static bool object_ok(const struct json *schema, const struct json_node *s, const struct json *j, const struct json_node *v,
+                      const char **why)
 {
-    const struct json_node *properties = json_get(schema, s, "properties"), *required = json_get(schema, s, "required"), *others = json_get(schema, s, "additionalProperties");
+    const struct json_node *properties = json_get(schema, s, "properties"), *required = json_get(schema, s, "required"),
+                           *others = json_get(schema, s, "additionalProperties");
     const struct json_node *min = json_get(schema, s, "minProperties"), *max = json_get(schema, s, "maxProperties");
     size_t distinct = 0;
     for (const struct json_node *key = json_first(j, v); key;) {
@@ -317,9 +324,7 @@ bool validate(const struct json *schema, const struct json_node *s, const struct
         size_t n = 0;
         for (const struct json_node *one = json_first(schema, all); one; one = json_next(schema, all, one))
             n += validate(schema, one, j, v, why);
-        FAIL_IF(all && (i == 0 ? n != all->count : i == 1 ? n == 0
-                                                          : n != 1),
-                lists[i]);
+        FAIL_IF(all && (i == 0 ? n != all->count : i == 1 ? n == 0 : n != 1), lists[i]);
     }
     if (ref && !validate(schema, resolve(schema, ref), j, v, why))
         return false;

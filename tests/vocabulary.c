@@ -9,10 +9,7 @@
 
 /* GPT-2's spelling of bytes as printable characters: these stand for themselves, the
  * other bytes follow from U+0100 on. */
-static bool plain(uint32_t c)
-{
-    return (c >= 0x21 && c <= 0x7E) || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF);
-}
+static bool plain(uint32_t c) { return (c >= 0x21 && c <= 0x7E) || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF); }
 
 static void read_token(struct sg_str spelled, struct buf *out)
 {
@@ -51,7 +48,8 @@ const struct trie *qwen_vocabulary(void)
             struct sg_str spelled = gguf_next_string(&cursor);
             int32_t type;
             memcpy(&type, types->data + 4 * id, 4);
-            if (pass == 0 && n_ends < 2 && type == 3 && (strncmp(spelled.data, "<|im_end|>", spelled.len) == 0 || strncmp(spelled.data, "<|endoftext|>", spelled.len) == 0))
+            if (pass == 0 && n_ends < 2 && type == 3 &&
+                (strncmp(spelled.data, "<|im_end|>", spelled.len) == 0 || strncmp(spelled.data, "<|endoftext|>", spelled.len) == 0))
                 ends[n_ends++] = (int32_t)id;
             if (type != 1)
                 continue;

@@ -21,10 +21,7 @@ static struct vt_line *line_at(struct vt *vt, size_t index)
     return &vt->lines[index];
 }
 
-static struct vt_line *current(struct vt *vt)
-{
-    return line_at(vt, vt->top + vt->row);
-}
+static struct vt_line *current(struct vt *vt) { return line_at(vt, vt->top + vt->row); }
 
 void vt_open(struct vt *vt, size_t width, size_t height)
 {
@@ -294,10 +291,7 @@ char *vt_text(const struct vt *vt, bool join)
     return finish(&b);
 }
 
-size_t vt_cursor_line(const struct vt *vt)
-{
-    return vt->top + vt->row;
-}
+size_t vt_cursor_line(const struct vt *vt) { return vt->top + vt->row; }
 
 void vt_resize(struct vt *vt, size_t width, size_t height)
 {

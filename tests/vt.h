@@ -8,8 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VT_COLS = 256,
-       VT_CELL = 24 };
+enum {
+    VT_COLS = 256,
+    VT_CELL = 24
+};
 
 struct vt_cell {
     char text[VT_CELL]; /* "": blank; "\1": right half of a wide character */
@@ -32,7 +34,7 @@ struct vt {
     size_t hazards; /* control codes and sequences outside of the few that we use */
     size_t bells;
     char clipboard[512]; /* what OSC 52 put there, in base64 */
-    char escape[512]; /* unfinished sequence */
+    char escape[512];    /* unfinished sequence */
     size_t n_escape;
     char partial[8]; /* unfinished character */
     size_t n_partial;

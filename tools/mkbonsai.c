@@ -22,18 +22,21 @@
 
 #include "base.h"
 
-static const char usage[] =
-    "usage: mkbonsai SHAPE OUT [options]     write a model with random signs\n"
-    "       mkbonsai SHAPE --size [options]  print how many bytes that would be\n"
-    "\n"
-    "SHAPE: 1.7b, 4b, 8b, or tiny (2 layers, the same vocabulary; for tests)\n"
-    "  --type TYPE   q1_0 (default); ternary: q2_0 (groups of 64), q2_0_g128, pq2_0\n"
-    "  --seed N      other random numbers (default 1)\n"
-    "  --vocab FILE  where vocabulary and template come from\n"
-    "                (default tests/golden/tokenizer/qwen3.gguf)\n"
-    "  --force       overwrite OUT\n";
+static const char usage[] = "usage: mkbonsai SHAPE OUT [options]     write a model with random signs\n"
+                            "       mkbonsai SHAPE --size [options]  print how many bytes that would be\n"
+                            "\n"
+                            "SHAPE: 1.7b, 4b, 8b, or tiny (2 layers, the same vocabulary; for tests)\n"
+                            "  --type TYPE   q1_0 (default); ternary: q2_0 (groups of 64), q2_0_g128, pq2_0\n"
+                            "  --seed N      other random numbers (default 1)\n"
+                            "  --vocab FILE  where vocabulary and template come from\n"
+                            "                (default tests/golden/tokenizer/qwen3.gguf)\n"
+                            "  --force       overwrite OUT\n";
 
-enum { N_TOKENS = 151669, HEAD_DIM = 128, ALIGNMENT = 32 };
+enum {
+    N_TOKENS = 151669,
+    HEAD_DIM = 128,
+    ALIGNMENT = 32
+};
 
 static const struct shape {
     const char *option, *name;
@@ -113,7 +116,14 @@ static uint64_t take_u64(struct reader *r)
 }
 
 /* Value types of GGUF that need their names. */
-enum { U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9 };
+enum {
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    BOOL = 7,
+    STRING = 8,
+    ARRAY = 9
+};
 
 /* Bytes of a value of any other type than these two; 0: no such type. */
 static size_t scalar_bytes(uint32_t type)
@@ -326,9 +336,10 @@ static void put_metadata(struct out *o, const struct shape *s, const struct type
     key_string(o, "general.type", "model");
     key_string(o, "general.name", name);
     /* The length makes the header as long as the published one. */
-    key_string(o, "general.description", "Random signs in the shape of a Bonsai model, written by mkbonsai of signum "
-                                         "to test speed, memory and large files. It has learned nothing: expect noise. "
-                                         "The published files hold the model.");
+    key_string(o, "general.description",
+               "Random signs in the shape of a Bonsai model, written by mkbonsai of signum "
+               "to test speed, memory and large files. It has learned nothing: expect noise. "
+               "The published files hold the model.");
     key_u32(o, "qwen3.block_count", s->layers);
     key_u32(o, "qwen3.context_length", s->context);
     key_u32(o, "qwen3.embedding_length", s->embd);
@@ -356,7 +367,9 @@ static void put_metadata(struct out *o, const struct shape *s, const struct type
     key_u32(o, "general.quantization_version", 2);
     key_u32(o, "general.file_type", t->file_type);
 }
-enum { N_KEYS = 28 };
+enum {
+    N_KEYS = 28
+};
 
 /* ----------------------------------------------------------------- tensors */
 
@@ -379,8 +392,9 @@ static size_t list_tensors(struct tensor *list, const struct shape *s)
         const char *name;
         uint32_t cols, rows;
     } layer[] = {
-        {"attn_k", d, kv}, {"attn_k_norm", HEAD_DIM, 0}, {"attn_norm", d, 0}, {"attn_output", q, d}, {"attn_q", d, q},
-        {"attn_q_norm", HEAD_DIM, 0}, {"attn_v", d, kv}, {"ffn_down", ff, d}, {"ffn_gate", d, ff}, {"ffn_norm", d, 0}, {"ffn_up", d, ff},
+        {"attn_k", d, kv},   {"attn_k_norm", HEAD_DIM, 0}, {"attn_norm", d, 0}, {"attn_output", q, d},
+        {"attn_q", d, q},    {"attn_q_norm", HEAD_DIM, 0}, {"attn_v", d, kv},   {"ffn_down", ff, d},
+        {"ffn_gate", d, ff}, {"ffn_norm", d, 0},           {"ffn_up", d, ff},
     };
     /* Real logits deviate by about 3; with a tied head the embedding has that size too,
      * which does no harm: it is normed before it is used. */

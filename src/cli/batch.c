@@ -32,8 +32,8 @@ static void report(struct batch *b, bool last)
     batch_run_totals(b->run, &t);
     double seconds = 1e-6 * (double)(now - b->start_us);
     char line[256];
-    snprintf(line, sizeof line, "%zu done, %zu failed, %zu running; prompt %.0f tok/s, answer %.1f tok/s", b->done, b->failed, batch_run_active(b->run),
-             (double)t.prompt_tokens / seconds, (double)t.answer_tokens / seconds);
+    snprintf(line, sizeof line, "%zu done, %zu failed, %zu running; prompt %.0f tok/s, answer %.1f tok/s", b->done, b->failed,
+             batch_run_active(b->run), (double)t.prompt_tokens / seconds, (double)t.answer_tokens / seconds);
     if (tty && !last)
         fprintf(stderr, "\r\033[K%s", line);
     else
@@ -50,8 +50,11 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
     char shown[ESCAPED_MAX];
     if (!f)
         return fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
-    fprintf(f, "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%zu,\"steps\":%zu,\"rows\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
-            b->done, b->failed, b->skipped, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows, (long long)b->o->n_parallel, b->output.fingerprint);
+    fprintf(f,
+            "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%"
+            "zu,\"steps\":%zu,\"rows\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
+            b->done, b->failed, b->skipped, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows,
+            (long long)b->o->n_parallel, b->output.fingerprint);
     bool ok = !ferror(f);
     return fclose(f) == 0 && ok ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
 }
@@ -152,8 +155,8 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
     struct buf all = {0};
     const struct sg_sampling *p = &b->d.sampling;
     const struct options *o = b->o;
-    buf_printf(&all, "%s %d %s %zu %d %d %d %d %d %d %llu", b->output.fingerprint, SIGNUM_NUMERICS, sg_info(b->d.engine)->template_kind, b->d.n_ctx, (int)o->act, (int)o->type_k,
-               (int)o->type_v, o->raw, o->parse_special, o->score, (unsigned long long)b->d.seed);
+    buf_printf(&all, "%s %d %s %zu %d %d %d %d %d %d %llu", b->output.fingerprint, SIGNUM_NUMERICS, sg_info(b->d.engine)->template_kind,
+               b->d.n_ctx, (int)o->act, (int)o->type_k, (int)o->type_v, o->raw, o->parse_special, o->score, (unsigned long long)b->d.seed);
     buf_append(&all, p, offsetof(struct sg_sampling, dry_breakers)); /* plain numbers without padding */
     buf_append(&all, &p->mirostat, offsetof(struct sg_sampling, biases) - offsetof(struct sg_sampling, mirostat));
     buf_append(&all, p->samplers, sizeof p->samplers);
@@ -163,7 +166,8 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
         buf_printf(&all, "stop %s\n", o->stop.item[i].data);
     for (size_t i = 0; i < o->dry_breakers.n; i++)
         buf_printf(&all, "breaker %s\n", o->dry_breakers.item[i].data);
-    buf_printf(&all, " %lld %lld %d %d %d %d %s", (long long)o->n_predict, (long long)o->think_budget, (int)o->think, o->ignore_eos, o->no_loop_guard, b->d.has_system, o->template ? o->template : "");
+    buf_printf(&all, " %lld %lld %d %d %d %d %s", (long long)o->n_predict, (long long)o->think_budget, (int)o->think, o->ignore_eos,
+               o->no_loop_guard, b->d.has_system, o->template ? o->template : "");
     buf_append(&all, b->d.system.data, b->d.system.len);
     buf_printf(&all, " %d", o->choice_norm);
     status = constraint_from_options(b->d.engine, o, &b->d.grammar, &all, err);

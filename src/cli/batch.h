@@ -18,12 +18,14 @@ struct batch_input {
     FILE *file;
     const char *path; /* for messages */
     bool lines, csv;
-    const char *template; /* NULL: none */
+    const char *template;    /* NULL: none */
     struct buf line, header; /* header: the CSV's, as a JSON array */
-    size_t number;        /* of the last line or row read */
+    size_t number;           /* of the last line or row read */
 };
 
-enum { BATCH_LINE_MAX = 64 << 20 }; /* longer lines become error records */
+enum {
+    BATCH_LINE_MAX = 64 << 20
+}; /* longer lines become error records */
 
 /* Opens path (NULL or "-": stdin). */
 enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err);
@@ -53,7 +55,7 @@ struct batch_choice {
 
 struct batch_request {
     struct batch_request *next;
-    size_t number;             /* line */
+    size_t number; /* line */
     struct buf id, fields;
     bool chat, generated_id;
     int32_t *ids;
@@ -72,10 +74,10 @@ struct batch_request {
     size_t n, n_started, n_done;
     struct batch_continuation *continuations; /* (n_continuations) instead of choices */
     size_t n_continuations;
-    bool options;              /* they are those of --choice: one of them is the answer */
-    struct sg_grammar *grammar; /* NULL: the answer is free */
-    struct constraints *lender; /* of grammar; NULL: it is the flags' */
-    size_t cached_tokens;      /* prompt tokens that were not evaluated again, of the first choice */
+    bool options;                        /* they are those of --choice: one of them is the answer */
+    struct sg_grammar *grammar;          /* NULL: the answer is free */
+    struct constraints *lender;          /* of grammar; NULL: it is the flags' */
+    size_t cached_tokens;                /* prompt tokens that were not evaluated again, of the first choice */
     int64_t start_us, prompt_us, end_us; /* prompt_us: when the first answer token could be chosen */
 };
 
@@ -87,14 +89,15 @@ struct batch_defaults { /* what flags say, for what a request does not */
     struct buf system;
     bool has_system;
     size_t n_ctx;
-    struct sg_grammar *grammar; /* of the flags; NULL: none */
+    struct sg_grammar *grammar;     /* of the flags; NULL: none */
     struct constraints constraints; /* of requests */
-    struct buf unknown;        /* names of unknown fields already reported, each between newlines */
+    struct buf unknown;             /* names of unknown fields already reported, each between newlines */
 };
 
 /* Reads a request. *id is filled in even when the rest is wrong, as far as it can be. The
  * result is for batch_request_free. SG_USAGE: the request is wrong. */
-enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number, struct buf *id, struct sg_error *err);
+enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number,
+                                  struct buf *id, struct sg_error *err);
 void batch_request_free(struct batch_request *r); /* NULL is fine */
 
 /* The id alone, without looking at the rest: to skip what is done already. */
@@ -119,16 +122,23 @@ enum sg_status batch_output_open(struct batch_output *o, const struct options *o
 enum sg_status batch_output_close(struct batch_output *out, struct sg_error *err);
 
 /* What the id was before; from then on it is used. SG_NO_MEMORY. */
-enum batch_id { BATCH_ID_NEW, BATCH_ID_USED /* earlier in this input */, BATCH_ID_RECORDED /* by the run that is resumed */ };
+enum batch_id {
+    BATCH_ID_NEW,
+    BATCH_ID_USED /* earlier in this input */,
+    BATCH_ID_RECORDED /* by the run that is resumed */
+};
 enum sg_status batch_output_claim(struct batch_output *out, const struct buf *id, enum batch_id *was, struct sg_error *err);
 
 /* One complete line, written and flushed. SG_FAIL: it could not be written. */
-enum sg_status batch_output_result(struct batch_output *out, const struct batch_defaults *d, const struct batch_request *r, struct sg_error *err);
-enum sg_status batch_output_error(struct batch_output *out, const struct buf *id, const struct buf *fields, const struct sg_error *why, struct sg_error *err);
+enum sg_status batch_output_result(struct batch_output *out, const struct batch_defaults *d, const struct batch_request *r,
+                                   struct sg_error *err);
+enum sg_status batch_output_error(struct batch_output *out, const struct buf *id, const struct buf *fields, const struct sg_error *why,
+                                  struct sg_error *err);
 
 /* The record of a request whose custom_id was used before, in input line `number`. Nothing
  * is written when the run that is resumed did so. */
-enum sg_status batch_output_duplicate(struct batch_output *out, const struct buf *id, const struct buf *fields, size_t number, bool *written, struct sg_error *err);
+enum sg_status batch_output_duplicate(struct batch_output *out, const struct buf *id, const struct buf *fields, size_t number,
+                                      bool *written, struct sg_error *err);
 
 /* -------------------------------------------------------------- sequences */
 
@@ -142,7 +152,8 @@ struct batch_totals {
     size_t steps, rows;
 };
 
-enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg, struct sg_error *err);
+enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg,
+                              struct sg_error *err);
 void batch_run_close(struct batch_run *run); /* requests in it are freed, NULL is fine */
 
 /* Whether another request would be started soon; and giving it (it then belongs to run). */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-
 enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err)
 {
     const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
@@ -185,7 +184,8 @@ static enum sg_status expand(const char *template, const struct json *j, struct 
     return status;
 }
 
-static enum sg_status use_template(const struct batch_input *in, const char *object, size_t len, struct buf *text, struct buf *fields, struct sg_error *err)
+static enum sg_status use_template(const struct batch_input *in, const char *object, size_t len, struct buf *text, struct buf *fields,
+                                   struct sg_error *err)
 {
     struct json j;
     TRY(json_parse(&j, object, len, err));

@@ -14,7 +14,10 @@
 
 /* A hundred bits, so that two of a million ids never meet. The first word's low bits say
  * that the slot is used, and that the id had a record before this run. */
-enum { USED = 1, RECORDED = 2 };
+enum {
+    USED = 1,
+    RECORDED = 2
+};
 
 static void hash_id(const char *id, size_t len, uint64_t out[2])
 {
@@ -87,7 +90,8 @@ static enum sg_status read_record(struct batch_output *o, const char *line, size
         return status;
     if (status != SG_OK)
         return fail(err, SG_USAGE, "%s holds a line that is no record; --resume needs signum's own output", shown);
-    const struct json_node *mine = json_get(&j, j.nodes, "signum"), *custom = json_get(&j, j.nodes, "custom_id"), *error = json_get(&j, j.nodes, "error");
+    const struct json_node *mine = json_get(&j, j.nodes, "signum"), *custom = json_get(&j, j.nodes, "custom_id"),
+                           *error = json_get(&j, j.nodes, "error");
     if (!custom)
         custom = json_get(&j, j.nodes, "id");
     if (!mine || !custom || custom->type != JSON_STRING)
@@ -251,8 +255,8 @@ static void put_settings(struct buf *b, const struct batch_defaults *d, const st
     put_float(b, "repeat_penalty", s->repeat_penalty);
     put_float(b, "presence_penalty", s->presence_penalty);
     put_float(b, "frequency_penalty", s->frequency_penalty);
-    buf_printf(b, ",\"n_predict\":%lld,\"think_budget\":%lld,\"n_ctx\":%zu,\"act\":\"%s\"}", (long long)r->n_predict, (long long)r->think_budget, d->n_ctx,
-               d->o->act == SG_ACT_F32 ? "f32" : "int8");
+    buf_printf(b, ",\"n_predict\":%lld,\"think_budget\":%lld,\"n_ctx\":%zu,\"act\":\"%s\"}", (long long)r->n_predict,
+               (long long)r->think_budget, d->n_ctx, d->o->act == SG_ACT_F32 ? "f32" : "int8");
 }
 
 static void count(const struct batch_request *r, size_t *answer, size_t *thinking)
@@ -268,7 +272,9 @@ static void put_usage(struct buf *b, const struct batch_request *r)
 {
     size_t answer, thinking;
     count(r, &answer, &thinking);
-    buf_printf(b, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_tokens\":%zu},\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
+    buf_printf(b,
+               "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,\"prompt_tokens_details\":{\"cached_"
+               "tokens\":%zu},\"completion_tokens_details\":{\"reasoning_tokens\":%zu}}",
                r->n_ids, answer + thinking, r->n_ids + answer + thinking, r->cached_tokens, thinking);
 }
 
@@ -276,7 +282,8 @@ static void put_timings(struct buf *b, const struct batch_request *r)
 {
     size_t answer, thinking;
     count(r, &answer, &thinking);
-    double prompt_ms = r->prompt_us > r->start_us ? (double)(r->prompt_us - r->start_us) / 1000 : 0, total_ms = (double)(r->end_us - r->start_us) / 1000;
+    double prompt_ms = r->prompt_us > r->start_us ? (double)(r->prompt_us - r->start_us) / 1000 : 0,
+           total_ms = (double)(r->end_us - r->start_us) / 1000;
     double predicted_ms = total_ms - prompt_ms;
     buf_printf(b, "\"timings\":{\"cache_n\":%zu,\"prompt_n\":%zu", r->cached_tokens, r->n_ids - r->cached_tokens);
     put_number(b, "prompt_ms", prompt_ms);
@@ -352,8 +359,12 @@ static void put_scores(struct buf *b, const struct batch_defaults *d, const stru
 static void put_body(struct buf *b, const struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r)
 {
     const struct sg_info *i = sg_info(d->engine);
-    buf_printf(b, "{\"id\":\"%s-%s-%zu\",\"object\":\"%s\",\"created\":%lld,\"model\":", r->chat ? "chatcmpl" : "cmpl", o->fingerprint, r->number,
-               r->n_continuations ? "score" : r->chat ? "chat.completion" : "text_completion", (long long)time(NULL));
+    buf_printf(b, "{\"id\":\"%s-%s-%zu\",\"object\":\"%s\",\"created\":%lld,\"model\":", r->chat ? "chatcmpl" : "cmpl", o->fingerprint,
+               r->number,
+               r->n_continuations ? "score"
+               : r->chat          ? "chat.completion"
+                                  : "text_completion",
+               (long long)time(NULL));
     json_put_string(b, i->name.data, i->name.len);
     buf_printf(b, ",\"system_fingerprint\":\"%s\",", o->fingerprint);
     if (r->n_continuations) {
@@ -399,11 +410,13 @@ static void put_simple(struct buf *b, const struct batch_defaults *d, const stru
     }
     if (r->logprobs)
         buf_printf(b, ",\"logprobs\":[%s]", c->logprobs.len ? c->logprobs.data : "");
-    buf_printf(b, ",\"finish_reason\":\"%s\",\"seed\":%llu,\"prompt_tokens\":%zu,\"completion_tokens\":%zu", sg_finish_name(c->counts.finish), (unsigned long long)c->seed,
-               r->n_ids, c->counts.answer_tokens + c->counts.thinking_tokens);
+    buf_printf(b, ",\"finish_reason\":\"%s\",\"seed\":%llu,\"prompt_tokens\":%zu,\"completion_tokens\":%zu",
+               sg_finish_name(c->counts.finish), (unsigned long long)c->seed, r->n_ids,
+               c->counts.answer_tokens + c->counts.thinking_tokens);
 }
 
-enum sg_status batch_output_result(struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r, struct sg_error *err)
+enum sg_status batch_output_result(struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r,
+                                   struct sg_error *err)
 {
     struct buf *b = &o->line;
     b->len = 0;
@@ -426,7 +439,8 @@ enum sg_status batch_output_result(struct batch_output *o, const struct batch_de
     return write_line(o, err);
 }
 
-static enum sg_status write_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const char *code, int http, const char *message, size_t number, struct sg_error *err)
+static enum sg_status write_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const char *code, int http,
+                                  const char *message, size_t number, struct sg_error *err)
 {
     struct buf *b = &o->line, details = {0};
     buf_printf(&details, "{\"code\":\"%s\",\"message\":", code);
@@ -454,13 +468,15 @@ static enum sg_status write_error(struct batch_output *o, const struct buf *id, 
     return write_line(o, err);
 }
 
-enum sg_status batch_output_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const struct sg_error *why, struct sg_error *err)
+enum sg_status batch_output_error(struct batch_output *o, const struct buf *id, const struct buf *fields, const struct sg_error *why,
+                                  struct sg_error *err)
 {
     bool memory = why->status == SG_NO_MEMORY;
     return write_error(o, id, fields, memory ? "out_of_memory" : "invalid_request", memory ? 507 : 400, why->message, 0, err);
 }
 
-enum sg_status batch_output_duplicate(struct batch_output *o, const struct buf *id, const struct buf *fields, size_t number, bool *written, struct sg_error *err)
+enum sg_status batch_output_duplicate(struct batch_output *o, const struct buf *id, const struct buf *fields, size_t number, bool *written,
+                                      struct sg_error *err)
 {
     struct buf key = {0};
     enum batch_id was;

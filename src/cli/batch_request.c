@@ -12,12 +12,57 @@
 
 /* Without influence on the answer, or read elsewhere in this file. */
 static const char *const known_fields[] = {
-    "model", "messages", "prompt", "text", "max_tokens", "max_completion_tokens", "n_predict", "temperature", "top_p", "top_k", "min_p",
-    "typical_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_penalty", "repeat_last_n",
-    "logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "reasoning_effort", "stream", "stream_options", "user", "metadata",
-    "ignore_eos", "chat_template_kwargs", "thinking_budget_tokens", "cache_prompt", "custom_id", "id", "completions", "echo",
-    "json_schema", "grammar", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
-    "store", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key",
+    "model",
+    "messages",
+    "prompt",
+    "text",
+    "max_tokens",
+    "max_completion_tokens",
+    "n_predict",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "n",
+    "seed",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "reasoning_effort",
+    "stream",
+    "stream_options",
+    "user",
+    "metadata",
+    "ignore_eos",
+    "chat_template_kwargs",
+    "thinking_budget_tokens",
+    "cache_prompt",
+    "custom_id",
+    "id",
+    "completions",
+    "echo",
+    "json_schema",
+    "grammar",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "store",
+    "service_tier",
+    "parallel_tool_calls",
+    "safety_identifier",
+    "prompt_cache_key",
 };
 
 static bool is_null(const struct json_node *n) { return !n || n->type == JSON_NULL; }
@@ -68,7 +113,8 @@ void batch_request_id(const char *text, size_t len, size_t number, struct buf *i
 
 /* ------------------------------------------------------------------ numbers */
 
-static enum sg_status read_float(const struct json *j, const struct json_node *body, const char *name, double min, double max, float *out, struct sg_error *err)
+static enum sg_status read_float(const struct json *j, const struct json_node *body, const char *name, double min, double max, float *out,
+                                 struct sg_error *err)
 {
     const struct json_node *n = get(j, body, name);
     double x;
@@ -80,7 +126,8 @@ static enum sg_status read_float(const struct json *j, const struct json_node *b
     return SG_OK;
 }
 
-static enum sg_status read_int(const struct json *j, const struct json_node *body, const char *name, int64_t min, int64_t max, int64_t *out, struct sg_error *err)
+static enum sg_status read_int(const struct json *j, const struct json_node *body, const char *name, int64_t min, int64_t max, int64_t *out,
+                               struct sg_error *err)
 {
     const struct json_node *n = get(j, body, name);
     int64_t x;
@@ -123,7 +170,8 @@ static enum sg_status read_sampling(struct batch_request *r, const struct json *
 }
 
 /* {"1234": -100, ...}, or llama.cpp's [[1234, -100], ...] (false forbids). */
-static enum sg_status read_biases(struct batch_request *r, const struct json *j, const struct json_node *body, size_t n_vocab, struct sg_error *err)
+static enum sg_status read_biases(struct batch_request *r, const struct json *j, const struct json_node *body, size_t n_vocab,
+                                  struct sg_error *err)
 {
     const struct json_node *n = get(j, body, "logit_bias");
     if (!n)
@@ -165,7 +213,8 @@ static enum sg_status read_biases(struct batch_request *r, const struct json *j,
 }
 
 /* The flags' stop strings and the request's. */
-static enum sg_status read_stop(struct batch_request *r, const struct options *o, const struct json *j, const struct json_node *body, struct sg_error *err)
+static enum sg_status read_stop(struct batch_request *r, const struct options *o, const struct json *j, const struct json_node *body,
+                                struct sg_error *err)
 {
     const struct json_node *n = get(j, body, "stop");
     size_t more = !n ? 0 : n->type == JSON_ARRAY ? n->count : 1;
@@ -179,7 +228,8 @@ static enum sg_status read_stop(struct batch_request *r, const struct options *o
     if (n->type != JSON_STRING && n->type != JSON_ARRAY)
         return fail(err, SG_USAGE, "\"stop\" is no string and no array of strings");
     size_t first = r->n_stop;
-    for (const struct json_node *s = n->type == JSON_ARRAY ? json_first(j, n) : n; s; s = n->type == JSON_ARRAY ? json_next(j, n, s) : NULL) {
+    for (const struct json_node *s = n->type == JSON_ARRAY ? json_first(j, n) : n; s;
+         s = n->type == JSON_ARRAY ? json_next(j, n, s) : NULL) {
         if (s->type != JSON_STRING)
             return fail(err, SG_USAGE, "\"stop\" is no string and no array of strings");
         size_t begin = r->stop_text.len;
@@ -196,7 +246,8 @@ static enum sg_status read_stop(struct batch_request *r, const struct options *o
 
 /* ------------------------------------------------------------------- prompt */
 
-static enum sg_status read_think(const struct batch_defaults *d, const struct json *j, const struct json_node *body, enum sg_think *out, struct sg_error *err)
+static enum sg_status read_think(const struct batch_defaults *d, const struct json *j, const struct json_node *body, enum sg_think *out,
+                                 struct sg_error *err)
 {
     bool can = sg_info(d->engine)->can_think;
     *out = d->o->think;
@@ -208,7 +259,8 @@ static enum sg_status read_think(const struct batch_defaults *d, const struct js
         *out = think ? SG_THINK_ON : SG_THINK_OFF;
     } else if (effort) {
         think = !json_string_equal(j, effort, "none") && !json_string_equal(j, effort, "minimal");
-        if (think && !json_string_equal(j, effort, "low") && !json_string_equal(j, effort, "medium") && !json_string_equal(j, effort, "high"))
+        if (think && !json_string_equal(j, effort, "low") && !json_string_equal(j, effort, "medium") &&
+            !json_string_equal(j, effort, "high"))
             return fail(err, SG_USAGE, "\"reasoning_effort\" is one of none, minimal, low, medium, high");
         *out = think && can ? SG_THINK_ON : SG_THINK_OFF; /* an effort that a model can not make is not demanded */
     }
@@ -220,14 +272,16 @@ static enum sg_status read_think(const struct batch_defaults *d, const struct js
     return SG_OK;
 }
 
-static enum sg_status render(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, const struct sg_conversation *c, struct sg_error *err)
+static enum sg_status render(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body,
+                             const struct sg_conversation *c, struct sg_error *err)
 {
     struct sg_conversation with = *c;
     TRY(read_think(d, j, body, &with.think, err));
     return sg_render(d->engine, &with, NULL, NULL, &r->ids, &r->n_ids, err);
 }
 
-static enum sg_status read_messages(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+static enum sg_status read_messages(struct batch_request *r, const struct batch_defaults *d, const struct json *j,
+                                    const struct json_node *body, struct sg_error *err)
 {
     const struct json_node *tools = get(j, body, "tools"), *choice = get(j, body, "tool_choice");
     if (choice && json_string_equal(j, choice, "none"))
@@ -245,7 +299,8 @@ static enum sg_status read_messages(struct batch_request *r, const struct batch_
             if (!with_system)
                 status = fail_memory(err, c.n_messages * sizeof *with_system, "messages");
             else {
-                with_system[0] = (struct sg_message){.role = {"system", 6}, .content = {d->system.data ? d->system.data : "", d->system.len}};
+                with_system[0] =
+                    (struct sg_message){.role = {"system", 6}, .content = {d->system.data ? d->system.data : "", d->system.len}};
                 memcpy(with_system + 1, c.messages, c.n_messages * sizeof *with_system);
                 c.messages = with_system;
                 c.n_messages++;
@@ -274,7 +329,8 @@ static enum sg_status read_raw_ids(struct batch_request *r, const struct json *j
 }
 
 /* raw: continued as it is (the completions endpoint, --raw); else a user's message. */
-static enum sg_status read_prompt(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, bool raw, struct sg_error *err)
+static enum sg_status read_prompt(struct batch_request *r, const struct batch_defaults *d, const struct json *j,
+                                  const struct json_node *body, bool raw, struct sg_error *err)
 {
     const struct json_node *n = get(j, body, "prompt");
     if (!n)
@@ -326,7 +382,8 @@ static enum sg_status read_options(struct batch_request *r, const struct batch_d
     return status;
 }
 
-static enum sg_status read_continuations(struct batch_request *r, const struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+static enum sg_status read_continuations(struct batch_request *r, const struct batch_defaults *d, const struct json *j,
+                                         const struct json_node *body, struct sg_error *err)
 {
     const struct json_node *list = get(j, body, "completions");
     if (!list && d->o->choices.n)
@@ -385,7 +442,8 @@ static enum sg_status check_fields(struct batch_defaults *d, const struct json *
 }
 
 /* What form the request's answer has; without a word about it, that of the flags. */
-static enum sg_status read_form(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
+static enum sg_status read_form(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body,
+                                struct sg_error *err)
 {
     bool echo = false;
     TRY(read_bool(j, body, "echo", &echo, err));
@@ -416,7 +474,8 @@ static enum sg_status read_logprobs(struct batch_request *r, const struct json *
     return SG_OK;
 }
 
-static enum sg_status read_body(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body, bool raw, struct sg_error *err)
+static enum sg_status read_body(struct batch_request *r, struct batch_defaults *d, const struct json *j, const struct json_node *body,
+                                bool raw, struct sg_error *err)
 {
     const struct options *o = d->o;
     TRY(check_fields(d, j, body, err));
@@ -449,7 +508,8 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
             return fail_memory(err, r->n * sizeof *r->choices, "choices");
     }
     if (r->n_ids >= d->n_ctx)
-        return fail(err, SG_USAGE, "the prompt has %zu tokens, %zu more than the context of %zu leaves room for", r->n_ids, r->n_ids - d->n_ctx + 1, d->n_ctx);
+        return fail(err, SG_USAGE, "the prompt has %zu tokens, %zu more than the context of %zu leaves room for", r->n_ids,
+                    r->n_ids - d->n_ctx + 1, d->n_ctx);
     return SG_OK;
 }
 
@@ -460,8 +520,8 @@ static void make_seeds(struct batch_request *r, const struct batch_defaults *d, 
     for (size_t i = 0; i < r->n; i++) {
         uint64_t option = r->has_seed ? r->seed : d->seed;
         r->choices[i].seed = r->has_seed && i == 0 ? r->seed
-                             : r->generated_id    ? sg_derive_seed(option, text, len, (uint32_t)i)
-                                                  : sg_derive_seed(option, r->id.data, r->id.len, (uint32_t)i);
+                             : r->generated_id     ? sg_derive_seed(option, text, len, (uint32_t)i)
+                                                   : sg_derive_seed(option, r->id.data, r->id.len, (uint32_t)i);
     }
 }
 
@@ -487,7 +547,8 @@ static enum sg_status read_request(struct batch_request *r, struct batch_default
     return read_body(r, d, j, body ? body : j->nodes, raw, err);
 }
 
-enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number, struct buf *id, struct sg_error *err)
+enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number,
+                                  struct buf *id, struct sg_error *err)
 {
     struct json j;
     *out = NULL;

@@ -17,32 +17,32 @@
 #include <string.h>
 
 enum {
-    KEPT = 4,            /* sessions of finished requests, for their prefixes */
-    ROWS = 256,          /* of one step */
-    PROMPT_ROWS = 128,   /* of them for prompts while others are answering */
-    WORTH_WAITING = 32,  /* common tokens that a newcomer waits for */
+    KEPT = 4,           /* sessions of finished requests, for their prefixes */
+    ROWS = 256,         /* of one step */
+    PROMPT_ROWS = 128,  /* of them for prompts while others are answering */
+    WORTH_WAITING = 32, /* common tokens that a newcomer waits for */
 };
 
 struct sequence {
     const struct sg_engine *engine;
     struct batch_request *r;
-    size_t index;        /* of its choice or continuation */
+    size_t index; /* of its choice or continuation */
     struct sg_session *session;
     struct sg_reply *reply;
     struct sg_matcher *matcher; /* of a request that asks for a form */
-    int32_t *ids;        /* what is fed before answers begin; owned when scoring */
+    int32_t *ids;               /* what is fed before answers begin; owned when scoring */
     size_t n_ids;
-    int32_t pending;     /* chosen, not evaluated yet */
+    int32_t pending; /* chosen, not evaluated yet */
     bool answering;
-    uint64_t age;        /* when it was started */
-    size_t fed_now;      /* rows in the current step */
+    uint64_t age;   /* when it was started */
+    size_t fed_now; /* rows in the current step */
 };
 
 struct batch_run {
     const struct batch_defaults *d;
     batch_done_fn *done;
     void *arg;
-    size_t n_parallel, limit; /* limit: lowered while memory is short */
+    size_t n_parallel, limit;   /* limit: lowered while memory is short */
     struct sequence *sequences; /* (n_parallel), the first n_active live */
     size_t n_active;
     struct batch_request *head, **tail; /* requests with choices that wait */
@@ -56,7 +56,8 @@ struct batch_run {
 
 static size_t parts(const struct batch_request *r) { return r->n_continuations ? r->n_continuations : r->n; }
 
-enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg, struct sg_error *err)
+enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg,
+                              struct sg_error *err)
 {
     struct batch_run *run = *out = calloc(1, sizeof *run);
     if (!run)
@@ -227,7 +228,8 @@ static enum sg_status start(struct batch_run *run, bool *started, struct sg_erro
             free(s.ids);
         return SG_OK;
     }
-    enum sg_status status = from ? sg_fork(&s.session, from, shared, run->d->n_ctx, err) : sg_session_open(&s.session, run->d->engine, run->d->n_ctx, err);
+    enum sg_status status =
+        from ? sg_fork(&s.session, from, shared, run->d->n_ctx, err) : sg_session_open(&s.session, run->d->engine, run->d->n_ctx, err);
     if (status == SG_OK && !scoring)
         status = open_reply(run, &s, err);
     if (status != SG_OK) {

@@ -9,7 +9,10 @@
 #include "cli.h"
 #include "json.h"
 
-enum { MAX_LIST = 64, PIECE = 256 };
+enum {
+    MAX_LIST = 64,
+    PIECE = 256
+};
 
 struct list {
     int64_t item[MAX_LIST];
@@ -54,7 +57,7 @@ struct result {
     int threads;
     size_t runs;
     double *seconds;
-    double avg, deviation; /* tokens per second */
+    double avg, deviation;     /* tokens per second */
     struct sg_profile profile; /* of the last run */
     struct sg_machine machine;
     char time[32];
@@ -133,7 +136,8 @@ static const char *model_type(const struct sg_engine *engine, char buf[64])
         }
     }
     double b = (double)i->n_params / 1e9;
-    snprintf(buf, 64, "%.*s %.*f%s %s", (int)i->architecture.len, i->architecture.data, b < 1 ? 0 : 1, b < 1 ? b * 1000 : b, b < 1 ? "M" : "B", type);
+    snprintf(buf, 64, "%.*s %.*f%s %s", (int)i->architecture.len, i->architecture.data, b < 1 ? 0 : 1, b < 1 ? b * 1000 : b,
+             b < 1 ? "M" : "B", type);
     return buf;
 }
 
@@ -164,8 +168,9 @@ static void print_markdown(const struct bench *b)
         const struct result *r = &b->results[k];
         char rate[64];
         snprintf(rate, sizeof rate, "%.2f ± %.2f", r->avg, r->deviation);
-        fprintf(b->out, "| %-30s | %6.2f MiB | %8.2f %c | %-10s | %7d | %15s | %21s |\n", model_type(b->engine, type), (double)i->tensor_bytes / 1048576,
-                i->n_params >= 1000000000 ? (double)i->n_params / 1e9 : (double)i->n_params / 1e6, i->n_params >= 1000000000 ? 'B' : 'M', "CPU", r->threads, test_name(r, test), rate);
+        fprintf(b->out, "| %-30s | %6.2f MiB | %8.2f %c | %-10s | %7d | %15s | %21s |\n", model_type(b->engine, type),
+                (double)i->tensor_bytes / 1048576, i->n_params >= 1000000000 ? (double)i->n_params / 1e9 : (double)i->n_params / 1e6,
+                i->n_params >= 1000000000 ? 'B' : 'M', "CPU", r->threads, test_name(r, test), rate);
     }
     fputs("\n| test            | threads | MB/token | MMAC/token | read GB/s of limit | matmul | attention | prepare | other | waiting |\n"
           "| --------------: | ------: | -------: | ---------: | -----------------: | -----: | --------: | ------: | ----: | ------: |\n",
@@ -176,14 +181,17 @@ static void print_markdown(const struct bench *b)
         double tokens = (double)(p->rows ? p->rows : 1), seconds = p->prepare + p->matmul + p->attention + p->elementwise;
         double bytes = (double)p->weight_bytes + (r->n_prompt ? 0 : (double)p->kv_bytes);
         char share[64];
-        snprintf(share, sizeof share, "%.1f of %.1f = %.0f%%", seconds > 0 ? bytes / seconds / 1e9 : 0, r->machine.read_bytes / 1e9, 100 * bandwidth_share(r));
-        fprintf(b->out, "| %15s | %7d | %8.1f | %10.1f | %18s | %5.1f%% | %8.1f%% | %6.1f%% | %4.1f%% | %6.1f%% |\n", test_name(r, test), r->threads, bytes / tokens / 1e6,
-                (double)p->macs / tokens / 1e6, share, 100 * p->matmul / seconds, 100 * p->attention / seconds, 100 * p->prepare / seconds, 100 * p->elementwise / seconds, 100 * p->wait / seconds);
+        snprintf(share, sizeof share, "%.1f of %.1f = %.0f%%", seconds > 0 ? bytes / seconds / 1e9 : 0, r->machine.read_bytes / 1e9,
+                 100 * bandwidth_share(r));
+        fprintf(b->out, "| %15s | %7d | %8.1f | %10.1f | %18s | %5.1f%% | %8.1f%% | %6.1f%% | %4.1f%% | %6.1f%% |\n", test_name(r, test),
+                r->threads, bytes / tokens / 1e6, (double)p->macs / tokens / 1e6, share, 100 * p->matmul / seconds,
+                100 * p->attention / seconds, 100 * p->prepare / seconds, 100 * p->elementwise / seconds, 100 * p->wait / seconds);
     }
     struct sg_memory m;
     sg_memory(b->engine, 4096, &m);
-    fprintf(b->out, "\n%s; kernels: %s; memory: %.0f MiB mapped, %.0f MiB private, %.1f KiB of KV per position\n", b->n_results ? b->results[0].machine.cpu : "", i->kernels,
-            (double)m.mapped / 1048576, (double)m.engine_private / 1048576, (double)m.kv_per_position / 1024);
+    fprintf(b->out, "\n%s; kernels: %s; memory: %.0f MiB mapped, %.0f MiB private, %.1f KiB of KV per position\n",
+            b->n_results ? b->results[0].machine.cpu : "", i->kernels, (double)m.mapped / 1048576, (double)m.engine_private / 1048576,
+            (double)m.kv_per_position / 1024);
 }
 
 /* One row as fields in llama-bench's order; emit gets name, value, and whether it is a string. */
@@ -311,7 +319,8 @@ static enum sg_status print_rows(const struct bench *b, bool json, struct sg_err
     return status;
 }
 
-static enum sg_status add_result(struct bench *b, int threads, const struct sg_machine *machine, int64_t n_prompt, int64_t n_gen, int64_t depth, struct sg_error *err)
+static enum sg_status add_result(struct bench *b, int threads, const struct sg_machine *machine, int64_t n_prompt, int64_t n_gen,
+                                 int64_t depth, struct sg_error *err)
 {
     if (b->n_results == b->cap) {
         size_t cap = b->cap ? 2 * b->cap : 16;
@@ -378,7 +387,8 @@ static void print_kernel(void *arg, const struct sg_kernel_time *t)
 {
     bool *all_same = arg;
     *all_same &= t->same;
-    printf("| %-10s | %-19s | %12.1f | %9.3f G%-9s | %7.1fx | %-9s |\n", t->level, t->kernel, t->nanoseconds, t->rate / 1e9, t->unit, t->speedup, t->same ? "the same" : "DIFFERENT");
+    printf("| %-10s | %-19s | %12.1f | %9.3f G%-9s | %7.1fx | %-9s |\n", t->level, t->kernel, t->nanoseconds, t->rate / 1e9, t->unit,
+           t->speedup, t->same ? "the same" : "DIFFERENT");
     fflush(stdout);
 }
 

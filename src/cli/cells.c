@@ -10,19 +10,20 @@
 static bool is_regional_indicator(uint32_t c) { return c >= 0x1F1E6 && c <= 0x1F1FF; }
 static bool is_skin_tone(uint32_t c) { return c >= 0x1F3FB && c <= 0x1F3FF; }
 
-enum { ZERO_WIDTH_JOINER = 0x200D };
+enum {
+    ZERO_WIDTH_JOINER = 0x200D
+};
 
 int cell_width(uint32_t c) { return is_regional_indicator(c) ? 1 : unicode_width(c); }
 
 bool cell_hazard(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) ||
-           c == 0x061C ||                    /* Arabic letter mark */
-           (c >= 0x2028 && c <= 0x202E) ||   /* separators, embeddings, overrides */
-           (c >= 0x2060 && c <= 0x206F) ||   /* invisible operators, isolates, deprecated formats */
-           c == 0xFEFF ||                    /* byte order mark */
-           (c >= 0xFFF9 && c <= 0xFFFB) ||   /* interlinear annotation */
-           (c >= 0xE0000 && c <= 0xE00FF);   /* tags: invisible ASCII */
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || /* Arabic letter mark */
+           (c >= 0x2028 && c <= 0x202E) ||                       /* separators, embeddings, overrides */
+           (c >= 0x2060 && c <= 0x206F) ||                       /* invisible operators, isolates, deprecated formats */
+           c == 0xFEFF ||                                        /* byte order mark */
+           (c >= 0xFFF9 && c <= 0xFFFB) ||                       /* interlinear annotation */
+           (c >= 0xE0000 && c <= 0xE00FF);                       /* tags: invisible ASCII */
 }
 
 size_t cell_escape(char out[CELL_ESCAPE_MAX], uint32_t c)
@@ -31,10 +32,7 @@ size_t cell_escape(char out[CELL_ESCAPE_MAX], uint32_t c)
     return (size_t)snprintf(out, CELL_ESCAPE_MAX, format, (unsigned)c);
 }
 
-size_t cell_escape_byte(char out[CELL_ESCAPE_MAX], unsigned char byte)
-{
-    return (size_t)snprintf(out, CELL_ESCAPE_MAX, "\\x%02X", byte);
-}
+size_t cell_escape_byte(char out[CELL_ESCAPE_MAX], unsigned char byte) { return (size_t)snprintf(out, CELL_ESCAPE_MAX, "\\x%02X", byte); }
 
 size_t cell_decode(const char *text, size_t len, uint32_t *c, bool *well_formed)
 {

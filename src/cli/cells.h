@@ -21,7 +21,9 @@ int cell_width(uint32_t c);
  * Joiners, directional marks and the zero-width space have honest uses and pass. */
 bool cell_hazard(uint32_t c);
 
-enum { CELL_ESCAPE_MAX = 12 };
+enum {
+    CELL_ESCAPE_MAX = 12
+};
 /* Writes the visible form of a hazard: \x1B for a byte, \u202E or \U000E0041 for a code
  * point. Returns the length; out is terminated. */
 size_t cell_escape(char out[CELL_ESCAPE_MAX], uint32_t c);

@@ -13,8 +13,8 @@
 #include "transcript.h"
 
 struct chat_counts {
-    size_t prompt, reused;    /* tokens evaluated before the answer, and found evaluated */
-    size_t thinking, answer;  /* tokens written */
+    size_t prompt, reused;   /* tokens evaluated before the answer, and found evaluated */
+    size_t thinking, answer; /* tokens written */
     int64_t prompt_us, answer_us;
 };
 
@@ -22,7 +22,7 @@ struct chat {
     struct options *o;
     struct sg_engine *engine;
     struct sg_session *session;
-    struct sg_draft *draft; /* NULL until speculation is asked for */
+    struct sg_draft *draft;      /* NULL until speculation is asked for */
     struct sg_sampling sampling; /* in effect: the model's defaults and the options */
     size_t n_ctx;
     struct conversation talk;

@@ -145,10 +145,12 @@ static enum sg_status fit_prompt(struct chat *chat, bool continues, struct promp
     if (status == SG_OK && p->n >= chat->n_ctx) {
         size_t over = p->n + 1 - chat->n_ctx;
         if (conversation_live_turns(&chat->talk) > 1)
-            status = fail(err, SG_USAGE, "the context of %zu tokens is full, by %zu: /undo, /clear or a larger -c make room", chat->n_ctx, over);
+            status =
+                fail(err, SG_USAGE, "the context of %zu tokens is full, by %zu: /undo, /clear or a larger -c make room", chat->n_ctx, over);
         else
-            status = fail(err, SG_USAGE, "this is too long: with it the conversation has %zu tokens, %zu more than the context of %zu can hold",
-                          p->n, over, chat->n_ctx);
+            status =
+                fail(err, SG_USAGE, "this is too long: with it the conversation has %zu tokens, %zu more than the context of %zu can hold",
+                     p->n, over, chat->n_ctx);
     }
     if (status != SG_OK) {
         free(p->ids);
@@ -178,7 +180,7 @@ struct writing {
     struct sg_reply *reply;
     struct chat_counts counts;
     size_t content_from, reasoning_from; /* what was there before */
-    bool full; /* the context */
+    bool full;                           /* the context */
     bool no_memory;
     const char *finish;
 };
@@ -227,7 +229,10 @@ static void show_progress(const struct chat *chat, size_t done, size_t total)
     buf_free(&out);
 }
 
-enum { PIECE = 128, PATIENCE = 500000 /* microseconds without a sign of life */ };
+enum {
+    PIECE = 128,
+    PATIENCE = 500000 /* microseconds without a sign of life */
+};
 
 /* Makes the session hold the prompt, with the logits of its last token. */
 static enum sg_status read_prompt(struct writing *w, const int32_t *ids, size_t n, struct sg_error *err)
@@ -356,8 +361,8 @@ static void explain(struct chat *chat, const struct writing *w, enum sg_status s
         chat_say(chat, "stopped: the answer began to repeat itself; /regen tries another");
     const struct chat_counts *c = &chat->last;
     if (chat->o->verbose)
-        chat_say(chat, "read %zu tokens at %.1f tok/s, %zu reused; wrote %zu at %.1f tok/s", c->prompt, per_second(c->prompt, c->prompt_us), c->reused,
-                 c->answer + c->thinking, per_second(c->answer + c->thinking, c->answer_us));
+        chat_say(chat, "read %zu tokens at %.1f tok/s, %zu reused; wrote %zu at %.1f tok/s", c->prompt, per_second(c->prompt, c->prompt_us),
+                 c->reused, c->answer + c->thinking, per_second(c->answer + c->thinking, c->answer_us));
 }
 
 static void record_answer(const struct writing *w, bool continues)

@@ -8,7 +8,9 @@
 
 #include "chat.h"
 
-enum { WORTH_KEEPING = 32 }; /* tokens; fewer are evaluated as fast as they are read */
+enum {
+    WORTH_KEEPING = 32
+}; /* tokens; fewer are evaluated as fast as they are read */
 
 static bool in_use(const struct chat *chat) { return chat->caches.len > 0 && chat->o->resume_cache > 0; }
 

@@ -53,7 +53,10 @@ static void do_regen(struct chat *chat, const char *argument)
     for (char *name = strtok_r(words, " \t=", &save); name; name = strtok_r(NULL, " \t=", &save)) {
         const char *value = strtok_r(NULL, " \t=", &save);
         if (!value || options_fixed(&changed, name) || options_set(&changed, name, value, &err) != SG_OK) {
-            chat_complain(chat, "%s", !value ? "/regen takes settings as --temp 1" : options_fixed(&changed, name) ? "that can only be given at the start" : err.message);
+            chat_complain(chat, "%s",
+                          !value                          ? "/regen takes settings as --temp 1"
+                          : options_fixed(&changed, name) ? "that can only be given at the start"
+                                                          : err.message);
             return;
         }
     }
@@ -161,7 +164,9 @@ static void put_expanded(struct buf *out, const char *path)
     buf_append(out, path, len);
 }
 
-enum { ATTACH_MAX = 16 << 20 };
+enum {
+    ATTACH_MAX = 16 << 20
+};
 
 static size_t count_tokens(const struct chat *chat, const char *text, size_t len)
 {
@@ -366,7 +371,8 @@ static void do_show(struct chat *chat, const char *argument)
 
 static void do_think(struct chat *chat, const char *argument)
 {
-    static const char *const ways[] = {[DISPLAY_THINKING_SHOW] = "show", [DISPLAY_THINKING_COUNT] = "count", [DISPLAY_THINKING_HIDE] = "hide"};
+    static const char *const ways[] = {
+        [DISPLAY_THINKING_SHOW] = "show", [DISPLAY_THINKING_COUNT] = "count", [DISPLAY_THINKING_HIDE] = "hide"};
     static const char *const words[] = {[SG_THINK_AUTO] = "auto", [SG_THINK_ON] = "on", [SG_THINK_OFF] = "off"};
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         if (strcmp(argument, ways[i]) == 0) {
@@ -378,7 +384,8 @@ static void do_think(struct chat *chat, const char *argument)
     }
     if (!*argument) {
         if (chat->o->think_budget >= 0)
-            chat_say(chat, "thinking: %s, at most %lld tokens, display: %s", words[chat->o->think], (long long)chat->o->think_budget, ways[chat->display.thinking]);
+            chat_say(chat, "thinking: %s, at most %lld tokens, display: %s", words[chat->o->think], (long long)chat->o->think_budget,
+                     ways[chat->display.thinking]);
         else
             chat_say(chat, "thinking: %s, display: %s", words[chat->o->think], ways[chat->display.thinking]);
     } else if (isdigit((unsigned char)argument[0]) || argument[0] == '-') {
@@ -417,7 +424,8 @@ static void do_save(struct chat *chat, const char *argument)
         if (chat->log.fd >= 0)
             chat_say(chat, "this session is saved as %s; /save NAME gives it a name", chat->log.name.data);
         else
-            chat_say(chat, chat->sessions.len ? "nothing was said yet; sessions save themselves" : "this session is not saved; /save NAME does it");
+            chat_say(chat, chat->sessions.len ? "nothing was said yet; sessions save themselves"
+                                              : "this session is not saved; /save NAME does it");
         return;
     }
     enum sg_status status = SG_OK;
@@ -587,10 +595,12 @@ static void put_context(struct chat *chat, struct buf *out)
     struct sg_memory memory;
     size_t turns = conversation_turns(&chat->talk), live = conversation_live_turns(&chat->talk);
     sg_memory(chat->engine, chat->n_ctx, &memory);
-    buf_printf(out, "context     %zu of %zu tokens (%zu%%), %zu %s", chat->used, chat->n_ctx, chat->used * 100 / chat->n_ctx, turns, turns == 1 ? "turn" : "turns");
+    buf_printf(out, "context     %zu of %zu tokens (%zu%%), %zu %s", chat->used, chat->n_ctx, chat->used * 100 / chat->n_ctx, turns,
+               turns == 1 ? "turn" : "turns");
     if (live < turns)
         buf_printf(out, ", the oldest %zu dropped", turns - live);
-    buf_printf(out, "\ncache       %.1f MB, at most %.1f MB\n", (double)(chat->used * memory.kv_per_position) / 1e6, (double)memory.kv_full / 1e6);
+    buf_printf(out, "\ncache       %.1f MB, at most %.1f MB\n", (double)(chat->used * memory.kv_per_position) / 1e6,
+               (double)memory.kv_full / 1e6);
 }
 
 static void do_stats(struct chat *chat, const char *argument)
@@ -608,7 +618,8 @@ static void do_stats(struct chat *chat, const char *argument)
     buf_printf(&out, "\nin all      %zu read, %zu reused, %zu written\n", all->prompt, all->reused, all->thinking + all->answer);
     put_context(chat, &out);
     sg_memory(chat->engine, chat->n_ctx, &memory);
-    buf_printf(&out, "memory      %.1f MB model, %.1f MB working", (double)memory.mapped / 1e6, (double)(memory.engine_private + memory.session) / 1e6);
+    buf_printf(&out, "memory      %.1f MB model, %.1f MB working", (double)memory.mapped / 1e6,
+               (double)(memory.engine_private + memory.session) / 1e6);
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         buf_printf(&out, ", process %.1f MB", (double)usage.ru_maxrss / 1e3);
     buf_putc(&out, '\n');
@@ -763,16 +774,20 @@ static const struct slash slashes[] = {
     {"help ?", "[COMMAND]", "this list, or more about a command", NULL, do_help},
     {"exit quit bye", "", "leave (also ^D)", NULL, do_exit},
     {"clear new", "", "begin a new conversation", "The old one stays in /list. The system prompt is kept.", do_clear},
-    {"regen", "[--NAME VALUE]", "another answer to the last question", "Settings given here hold for this answer alone: /regen --temp 1", do_regen},
+    {"regen", "[--NAME VALUE]", "another answer to the last question", "Settings given here hold for this answer alone: /regen --temp 1",
+     do_regen},
     {"undo", "[N]", "take back the last turn, or the last N", NULL, do_undo},
     {"continue", "", "go on with an answer that was cut off", NULL, do_continue},
     {"edit", "", "change the last question in your editor", "$VISUAL or $EDITOR names it. ^G edits what you are typing.", do_edit},
     {"read", "FILE", "put a text file before your next message", "Without FILE: drops the files that were read.", do_read},
     {"glob", "PATTERN", "put all files that match before it", "For example /glob src/*.h", do_glob},
-    {"system", "TEXT", "set the system prompt", "Without TEXT: shows it. /system none removes it. \"\"\" begins a text of many lines.", do_system},
+    {"system", "TEXT", "set the system prompt", "Without TEXT: shows it. /system none removes it. \"\"\" begins a text of many lines.",
+     do_system},
     {"set", "NAME VALUE", "change a setting", "The names are those of the flags: /set temp 0.5, /set n 200, /set stop END.", do_set},
     {"show", "[NAME]", "settings and their values", NULL, do_show},
-    {"think", "[WHAT]", "on, off, auto, N tokens; show, count, hide", "on, off and auto: whether the model thinks first. N limits the tokens of thinking.\nshow, count and hide: what you see of it.", do_think},
+    {"think", "[WHAT]", "on, off, auto, N tokens; show, count, hide",
+     "on, off and auto: whether the model thinks first. N limits the tokens of thinking.\nshow, count and hide: what you see of it.",
+     do_think},
     {"nothink", "", "do not think first", NULL, do_nothink},
     {"save", "[NAME]", "name this session (it saves itself)", "A session that has a name already is copied.", do_save},
     {"load", "NAME", "go on with another session", NULL, do_load},

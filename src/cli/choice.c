@@ -7,7 +7,9 @@
 #include "json.h"
 #include "mathfn.h"
 
-enum { AT_ONCE = 16 }; /* options that one evaluation takes */
+enum {
+    AT_ONCE = 16
+}; /* options that one evaluation takes */
 
 enum sg_status choice_list(const struct options *o, struct choice **out, size_t *n, struct sg_error *err)
 {
@@ -98,7 +100,8 @@ static void on_logits(void *arg, size_t position, const float *logits)
     add_token(o, position + 1 - o->first, logits);
 }
 
-static enum sg_status score_some(struct sg_engine *engine, const struct sg_session *session, struct option *options, size_t n, const struct options *o, struct sg_error *err)
+static enum sg_status score_some(struct sg_engine *engine, const struct sg_session *session, struct option *options, size_t n,
+                                 const struct options *o, struct sg_error *err)
 {
     struct sg_feed feeds[AT_ONCE];
     size_t n_feeds = 0, length = sg_length(session);
@@ -115,13 +118,14 @@ static enum sg_status score_some(struct sg_engine *engine, const struct sg_sessi
         if (!more)
             continue;
         TRY(sg_fork(&p->session, session, length, length + more, err));
-        feeds[n_feeds++] = (struct sg_feed){.session = p->session, .ids = p->ids.data, .n = more, .n_logits = more, .on_logits = on_logits, .arg = p};
+        feeds[n_feeds++] =
+            (struct sg_feed){.session = p->session, .ids = p->ids.data, .n = more, .n_logits = more, .on_logits = on_logits, .arg = p};
     }
     return n_feeds ? sg_eval(engine, feeds, n_feeds, err) : SG_OK;
 }
 
-enum sg_status choice_score(struct sg_engine *engine, const struct sg_session *session, struct choice *choices, size_t n, const struct options *o,
-                            size_t *best, struct sg_error *err)
+enum sg_status choice_score(struct sg_engine *engine, const struct sg_session *session, struct choice *choices, size_t n,
+                            const struct options *o, size_t *best, struct sg_error *err)
 {
     enum sg_status status = SG_OK;
     for (size_t i = 0; i < n && status == SG_OK; i += AT_ONCE) {

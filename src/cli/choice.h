@@ -29,8 +29,8 @@ enum sg_status choice_tokens(const struct sg_engine *engine, struct sg_str text,
 size_t choice_normalize(struct choice *choices, size_t n, bool by_tokens);
 
 /* Fills in everything: evaluates the options after what session holds, whose logits are present. */
-enum sg_status choice_score(struct sg_engine *engine, const struct sg_session *session, struct choice *choices, size_t n, const struct options *o,
-                            size_t *best, struct sg_error *err);
+enum sg_status choice_score(struct sg_engine *engine, const struct sg_session *session, struct choice *choices, size_t n,
+                            const struct options *o, size_t *best, struct sg_error *err);
 
 /* Appends "scores":[{"text":...,"probability":...,"logprob":...,"tokens":...,"greedy":...}, ...] */
 void choice_put(struct buf *out, const struct choice *choices, size_t n);

@@ -68,7 +68,8 @@ enum sg_status cli_system(const struct options *o, struct buf *out, bool *given,
 
 /* Evaluates ids after what the session holds, in pieces, with progress; logits of the
  * last are kept. */
-enum sg_status cli_prefill(struct sg_engine *engine, struct sg_session *session, const int32_t *ids, size_t n, bool progress, struct sg_error *err);
+enum sg_status cli_prefill(struct sg_engine *engine, struct sg_session *session, const int32_t *ids, size_t n, bool progress,
+                           struct sg_error *err);
 
 /* Parses "1,2,3" (or spaces) into ids. */
 enum sg_status cli_parse_ids(const char *text, struct ids *out, struct sg_error *err);

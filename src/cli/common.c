@@ -82,10 +82,7 @@ int cli_fail(const struct sg_error *err)
     return err->status;
 }
 
-int64_t cli_microseconds(void)
-{
-    return (int64_t)(clock_ns() / 1000);
-}
+int64_t cli_microseconds(void) { return (int64_t)(clock_ns() / 1000); }
 
 void cli_progress(const char *what, size_t done, size_t total)
 {
@@ -159,7 +156,9 @@ enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool
         path = getenv("SIGNUM_MODEL");
     if (!path || !*path) {
         if (!find_bundled(bundled, sizeof bundled))
-            return fail(err, SG_USAGE, "no model: name a GGUF file with -m FILE or SIGNUM_MODEL (sh tools/fetch_model.sh bonsai-1.7b downloads one of 248 MB)");
+            return fail(
+                err, SG_USAGE,
+                "no model: name a GGUF file with -m FILE or SIGNUM_MODEL (sh tools/fetch_model.sh bonsai-1.7b downloads one of 248 MB)");
         path = bundled;
         cli_note("using the bundled tiny demonstration model; for a real one: sh tools/fetch_model.sh bonsai-1.7b, then -m FILE");
     }
@@ -205,14 +204,17 @@ enum sg_status cli_context(const struct sg_engine *engine, const struct options 
     if (o->verbose) {
         sg_memory(engine, *n_ctx, &memory);
         cli_note("context %zu; memory: %zu MiB mapped model, %zu MiB working, %zu KiB session, KV %zu bytes a position, at most %zu MiB",
-                 *n_ctx, memory.mapped >> 20, memory.engine_private >> 20, memory.session >> 10, memory.kv_per_position, memory.kv_full >> 20);
+                 *n_ctx, memory.mapped >> 20, memory.engine_private >> 20, memory.session >> 10, memory.kv_per_position,
+                 memory.kv_full >> 20);
     }
     return SG_OK;
 }
 
 /* ------------------------------------------------------------------ input */
 
-enum { MAX_INPUT = 1 << 30 };
+enum {
+    MAX_INPUT = 1 << 30
+};
 
 /* A text file ends with a newline that is not part of the prompt; where tokens are
  * looked at, every byte counts. */
@@ -315,7 +317,8 @@ enum sg_status cli_lines(const struct options *o, cli_line_fn *fn, void *arg, st
     return status;
 }
 
-enum sg_status cli_prefill(struct sg_engine *engine, struct sg_session *session, const int32_t *ids, size_t n, bool progress, struct sg_error *err)
+enum sg_status cli_prefill(struct sg_engine *engine, struct sg_session *session, const int32_t *ids, size_t n, bool progress,
+                           struct sg_error *err)
 {
     const size_t piece = 256;
     for (size_t done = 0; done < n;) {

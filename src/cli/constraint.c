@@ -104,12 +104,9 @@ static void read_flags(struct wish *w, const struct options *o)
         const char *text, *path, *name;
         enum sg_grammar_kind kind;
     } flags[] = {
-        {o->json_schema, NULL, "-j", SG_GRAMMAR_SCHEMA},
-        {NULL, o->json_schema_file, "-jf", SG_GRAMMAR_SCHEMA},
-        {o->schema, NULL, "--schema", SG_GRAMMAR_FIELDS},
-        {o->regex, NULL, "--regex", SG_GRAMMAR_REGEX},
-        {o->grammar, NULL, "--grammar", SG_GRAMMAR_GBNF},
-        {NULL, o->grammar_file, "--grammar-file", SG_GRAMMAR_GBNF},
+        {o->json_schema, NULL, "-j", SG_GRAMMAR_SCHEMA},  {NULL, o->json_schema_file, "-jf", SG_GRAMMAR_SCHEMA},
+        {o->schema, NULL, "--schema", SG_GRAMMAR_FIELDS}, {o->regex, NULL, "--regex", SG_GRAMMAR_REGEX},
+        {o->grammar, NULL, "--grammar", SG_GRAMMAR_GBNF}, {NULL, o->grammar_file, "--grammar-file", SG_GRAMMAR_GBNF},
     };
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (!flags[i].text && !flags[i].path)
@@ -130,7 +127,8 @@ static void read_flags(struct wish *w, const struct options *o)
         w->status = fail(w->err, SG_USAGE, "%s and --score exclude each other", w->name);
 }
 
-enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings, struct sg_error *err)
+enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings,
+                                       struct sg_error *err)
 {
     struct wish w = {.err = err};
     *out = NULL;
@@ -273,10 +271,7 @@ static void shared_free(struct shared_grammar *s)
     free(s);
 }
 
-void constraints_init(struct constraints *c, struct sg_engine *engine)
-{
-    *c = (struct constraints){.engine = engine};
-}
+void constraints_init(struct constraints *c, struct sg_engine *engine) { *c = (struct constraints){.engine = engine}; }
 
 void constraints_close(struct constraints *c)
 {
@@ -287,14 +282,12 @@ void constraints_close(struct constraints *c)
     }
 }
 
-static bool same_bytes(const void *a, const void *b, size_t n)
-{
-    return n == 0 || memcmp(a, b, n) == 0;
-}
+static bool same_bytes(const void *a, const void *b, size_t n) { return n == 0 || memcmp(a, b, n) == 0; }
 
 static bool same_wish(const struct wish *a, const struct wish *b)
 {
-    return a->kind == b->kind && a->text.len == b->text.len && a->lengths.len == b->lengths.len && same_bytes(a->text.data, b->text.data, a->text.len) &&
+    return a->kind == b->kind && a->text.len == b->text.len && a->lengths.len == b->lengths.len &&
+           same_bytes(a->text.data, b->text.data, a->text.len) &&
            same_bytes(a->lengths.data, b->lengths.data, a->lengths.len * sizeof *a->lengths.data);
 }
 
@@ -346,7 +339,8 @@ static enum sg_status borrow(struct constraints *c, struct wish *w, struct sg_gr
     return SG_OK;
 }
 
-enum sg_status constraints_borrow(struct constraints *c, const struct json *j, const struct json_node *body, struct sg_grammar **out, struct sg_error *err)
+enum sg_status constraints_borrow(struct constraints *c, const struct json *j, const struct json_node *body, struct sg_grammar **out,
+                                  struct sg_error *err)
 {
     struct wish w = {.err = err};
     *out = NULL;
@@ -379,7 +373,8 @@ enum sg_status constraint_verdict(const struct sg_matcher *matcher, const struct
     if (failed)
         return fail(err, SG_FAIL, "the grammar is too ambiguous to be followed, or memory ran out for it");
     if (counts->finish == SG_FINISH_LENGTH)
-        return fail(err, SG_FAIL, "the answer was cut off %sbefore it had the form that was asked for", counts->length_in_thinking ? "in its thinking, " : "");
+        return fail(err, SG_FAIL, "the answer was cut off %sbefore it had the form that was asked for",
+                    counts->length_in_thinking ? "in its thinking, " : "");
     if (counts->finish == SG_FINISH_LOOP)
         return fail(err, SG_FAIL, "the answer repeated itself and was ended before it had the form that was asked for");
     return fail(err, SG_FAIL, "the answer ended before it had the form that was asked for");

@@ -10,7 +10,8 @@
  * --choice asks for; *out is NULL when there is none, and with --score, which chooses without
  * one. settings (may be NULL) gets what was asked for, files included. SG_USAGE when flags
  * exclude each other. */
-enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings, struct sg_error *err);
+enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings,
+                                       struct sg_error *err);
 
 /* Grammars of requests: those that ask for the same thing share one, with all that it has
  * learned about the vocabulary, and the last ones are kept for the next request. */
@@ -26,7 +27,8 @@ void constraints_close(struct constraints *c); /* all that were lent must have b
 /* Lends the grammar that a request's body asks for; *out is NULL when there is none.
  * Understood: response_format, json_schema, grammar, guided_json, guided_regex,
  * guided_choice, guided_grammar, structured_outputs. */
-enum sg_status constraints_borrow(struct constraints *c, const struct json *j, const struct json_node *body, struct sg_grammar **out, struct sg_error *err);
+enum sg_status constraints_borrow(struct constraints *c, const struct json *j, const struct json_node *body, struct sg_grammar **out,
+                                  struct sg_error *err);
 void constraints_return(struct constraints *c, struct sg_grammar *grammar); /* NULL is fine */
 
 /* Why an answer under a grammar is not what was asked for: SG_OK if it is. */

@@ -21,7 +21,7 @@ struct conversation {
     size_t n, cap;
     size_t first;     /* older ones are kept but no longer in the context; 0, or a question */
     uint32_t attempt; /* of the next answer: how many were dropped for another */
-    bool failed;  /* out of memory at some point: the last change is not whole */
+    bool failed;      /* out of memory at some point: the last change is not whole */
 };
 
 void conversation_set_system(struct conversation *c, const char *text, size_t len); /* NULL: none */

@@ -67,10 +67,7 @@ static void advance(struct display *d, size_t cols)
 }
 
 /* A tab never leaves the row. */
-static size_t tab_end(const struct display *d, size_t col)
-{
-    return MAX(col, MIN((col / TAB_STOP + 1) * TAB_STOP, width_of(d) - 1));
-}
+static size_t tab_end(const struct display *d, size_t col) { return MAX(col, MIN((col / TAB_STOP + 1) * TAB_STOP, width_of(d) - 1)); }
 
 /* Where the next word would begin on this row. */
 static size_t word_begin(const struct display *d) { return d->spaces.len ? d->spaces_end : d->col; }

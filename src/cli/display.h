@@ -24,16 +24,20 @@ enum display_thinking {
 };
 
 struct display {
-    bool tty;      /* escape and wrap */
-    bool codes;    /* escape sequences may be used: a terminal that is not dumb */
-    bool colour;   /* ... and so may SGR: NO_COLOR is not set */
-    size_t width;  /* columns; may change at any time */
-    bool wrap;     /* false: leave all wrapping to the terminal */
+    bool tty;     /* escape and wrap */
+    bool codes;   /* escape sequences may be used: a terminal that is not dumb */
+    bool colour;  /* ... and so may SGR: NO_COLOR is not set */
+    size_t width; /* columns; may change at any time */
+    bool wrap;    /* false: leave all wrapping to the terminal */
     enum display_thinking thinking;
     struct buf out;
 
     /* The rest is private. */
-    enum display_part { DISPLAY_IDLE, DISPLAY_ANSWER, DISPLAY_THINKING } part;
+    enum display_part {
+        DISPLAY_IDLE,
+        DISPLAY_ANSWER,
+        DISPLAY_THINKING
+    } part;
     bool begun;         /* something of this part was shown */
     size_t thought;     /* tokens of thinking, as last reported */
     bool counting;      /* the count is on the screen */

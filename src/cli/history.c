@@ -12,7 +12,9 @@
 #include "file.h"
 #include "json.h"
 
-enum { FILE_MAX = 64 << 20 };
+enum {
+    FILE_MAX = 64 << 20
+};
 
 static void remove_entry(struct history *h, size_t i)
 {
@@ -64,10 +66,7 @@ static int open_locked(const char *path)
     return -1;
 }
 
-static bool write_all(int fd, const struct buf *b)
-{
-    return !b->failed && write(fd, b->data, b->len) == (ssize_t)b->len;
-}
+static bool write_all(int fd, const struct buf *b) { return !b->failed && write(fd, b->data, b->len) == (ssize_t)b->len; }
 
 static void put_line(struct buf *out, const char *text, size_t len)
 {

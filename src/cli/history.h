@@ -19,7 +19,7 @@ struct history {
     struct history_entry {
         char *text;
         size_t len;
-    } *entries; /* oldest first, no two equal */
+    } * entries; /* oldest first, no two equal */
     size_t n, cap;
     char *path; /* NULL: memory only */
 };

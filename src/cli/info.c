@@ -21,7 +21,9 @@ struct type_sum {
     size_t n;
     uint64_t bytes;
 };
-enum { MAX_TYPES = 32 };
+enum {
+    MAX_TYPES = 32
+};
 
 static size_t sum_types(const struct sg_engine *engine, struct type_sum sums[MAX_TYPES])
 {
@@ -66,18 +68,21 @@ static void info_json(const struct sg_engine *engine, struct buf *b)
     put_string(b, "license", i->license.data, i->license.len);
     buf_printf(b, ",\"gguf_version\":%u,\"file_bytes\":%llu,\"tensor_bytes\":%llu,\"parameters\":%llu", i->gguf_version,
                (unsigned long long)i->file_bytes, (unsigned long long)i->tensor_bytes, (unsigned long long)i->n_params);
-    buf_printf(b, ",\"layers\":%zu,\"embedding\":%zu,\"feed_forward\":%zu,\"heads\":%zu,\"kv_heads\":%zu,\"head_dim\":%zu,\"vocabulary\":%zu,\"context\":%zu",
+    buf_printf(b,
+               ",\"layers\":%zu,\"embedding\":%zu,\"feed_forward\":%zu,\"heads\":%zu,\"kv_heads\":%zu,\"head_dim\":%zu,\"vocabulary\":%zu,"
+               "\"context\":%zu",
                i->n_layers, i->n_embd, i->n_ff, i->n_heads, i->n_kv_heads, i->head_dim, i->n_vocab, i->n_ctx_train);
     put_double(b, "rope_base", i->rope_base);
     put_double(b, "yarn_factor", i->yarn_factor);
     buf_printf(b, ",\"yarn_original_context\":%zu", i->yarn_original_ctx);
     put_double(b, "rms_epsilon", i->rms_eps);
-    buf_printf(b, ",\"tied_output\":%s,\"merges\":%zu,\"control_tokens\":%zu,\"user_tokens\":%zu,\"eos\":%d,\"pad\":%d,", i->tied_output ? "true" : "false",
-               i->n_merges, i->n_control_tokens, i->n_user_tokens, i->eos_id, i->pad_id);
+    buf_printf(b, ",\"tied_output\":%s,\"merges\":%zu,\"control_tokens\":%zu,\"user_tokens\":%zu,\"eos\":%d,\"pad\":%d,",
+               i->tied_output ? "true" : "false", i->n_merges, i->n_control_tokens, i->n_user_tokens, i->eos_id, i->pad_id);
     put_string(b, "pre_tokenizer", i->pre_tokenizer, strlen(i->pre_tokenizer));
     buf_printf(b, ",\"chat_template\":\"%s\",\"chat_template_recognised\":%s,\"can_think\":%s", i->template_kind,
                i->template_recognised ? "true" : "false", i->can_think ? "true" : "false");
-    buf_printf(b, ",\"memory\":{\"mapped\":%zu,\"private\":%zu,\"kv_per_position\":%zu,\"kv_full\":%zu},\"types\":[", m.mapped, m.engine_private, m.kv_per_position, m.kv_full);
+    buf_printf(b, ",\"memory\":{\"mapped\":%zu,\"private\":%zu,\"kv_per_position\":%zu,\"kv_full\":%zu},\"types\":[", m.mapped,
+               m.engine_private, m.kv_per_position, m.kv_full);
     struct type_sum sums[MAX_TYPES];
     size_t n = sum_types(engine, sums);
     for (size_t k = 0; k < n; k++) {
@@ -121,23 +126,28 @@ static void info_text(const struct sg_engine *engine, const struct options *o, s
     buf_printf(b, "architecture  %s, GGUF version %u\n", escaped(name, i->architecture.data, i->architecture.len), i->gguf_version);
     if (i->license.len)
         buf_printf(b, "license       %s\n", escaped(name, i->license.data, i->license.len));
-    buf_printf(b, "size          %.3g billion parameters, file of %s (%.2f bits per weight)\n", (double)i->n_params / 1e9, human(one, (double)i->file_bytes),
-               i->n_params ? 8.0 * (double)i->tensor_bytes / (double)i->n_params : 0);
-    buf_printf(b, "layers        %zu, width %zu, feed-forward %zu, %zu heads over %zu key heads of %zu\n", i->n_layers, i->n_embd, i->n_ff, i->n_heads, i->n_kv_heads, i->head_dim);
+    buf_printf(b, "size          %.3g billion parameters, file of %s (%.2f bits per weight)\n", (double)i->n_params / 1e9,
+               human(one, (double)i->file_bytes), i->n_params ? 8.0 * (double)i->tensor_bytes / (double)i->n_params : 0);
+    buf_printf(b, "layers        %zu, width %zu, feed-forward %zu, %zu heads over %zu key heads of %zu\n", i->n_layers, i->n_embd, i->n_ff,
+               i->n_heads, i->n_kv_heads, i->head_dim);
     buf_printf(b, "output        %s\n", i->tied_output ? "tied to the token embedding" : "own matrix");
     struct type_sum sums[MAX_TYPES];
     size_t n = sum_types(engine, sums);
     for (size_t k = 0; k < n; k++)
-        buf_printf(b, "%s%zu x %s (%s)\n", k ? "              " : "types         ", sums[k].n, sums[k].name, human(one, (double)sums[k].bytes));
+        buf_printf(b, "%s%zu x %s (%s)\n", k ? "              " : "types         ", sums[k].n, sums[k].name,
+                   human(one, (double)sums[k].bytes));
     buf_printf(b, "context       %zu positions", i->n_ctx_train);
     if (i->yarn_factor != 0)
         buf_printf(b, " (YaRN: %g x %zu)", i->yarn_factor, i->yarn_original_ctx);
     buf_printf(b, ", rope base %g\n", i->rope_base);
-    buf_printf(b, "tokenizer     %s, %zu tokens, %zu merges, %zu control and %zu user-defined tokens\n", i->pre_tokenizer, i->n_vocab, i->n_merges, i->n_control_tokens, i->n_user_tokens);
-    buf_printf(b, "template      %s%s\n", i->template_kind, i->template_recognised ? i->can_think ? " (can think)" : "" : " (the file's own is not known)");
+    buf_printf(b, "tokenizer     %s, %zu tokens, %zu merges, %zu control and %zu user-defined tokens\n", i->pre_tokenizer, i->n_vocab,
+               i->n_merges, i->n_control_tokens, i->n_user_tokens);
+    buf_printf(b, "template      %s%s\n", i->template_kind,
+               i->template_recognised ? i->can_think ? " (can think)" : "" : " (the file's own is not known)");
     if (m.kv_block)
-        buf_printf(b, "memory        %s mapped, %s private; context %s per 1,000 tokens, %s when full\n", human(one, (double)m.mapped), human(two, (double)m.engine_private),
-                   human(name, (double)m.kv_per_position * 1000), human((char[32]){0}, (double)m.kv_full));
+        buf_printf(b, "memory        %s mapped, %s private; context %s per 1,000 tokens, %s when full\n", human(one, (double)m.mapped),
+                   human(two, (double)m.engine_private), human(name, (double)m.kv_per_position * 1000),
+                   human((char[32]){0}, (double)m.kv_full));
     if (o->verbose)
         for (size_t k = 0; k < i->n_tensors; k++) {
             struct sg_tensor_info t = sg_tensor(engine, k);
@@ -206,7 +216,8 @@ int cmd_check(struct options *o)
     if (o->json)
         printf("{\"ok\":%s,\"problems\":[%s]}\n", status == SG_OK ? "true" : "false", notes.list.data ? notes.list.data : "");
     else if (status == SG_OK)
-        printf("ok: %zu tensors checked, kernels of level %s agree with the specification\n", sg_info(engine)->n_tensors, sg_info(engine)->isa);
+        printf("ok: %zu tensors checked, kernels of level %s agree with the specification\n", sg_info(engine)->n_tensors,
+               sg_info(engine)->isa);
     struct sg_error flush_err;
     if (cli_flush(stdout, &flush_err) != SG_OK && status == SG_OK) {
         err = flush_err;

@@ -11,7 +11,9 @@
 #include "file.h"
 #include "terminal.h"
 
-enum { ESCAPE_WAIT = 100 }; /* milliseconds after which a lone ESC is the Escape key */
+enum {
+    ESCAPE_WAIT = 100
+}; /* milliseconds after which a lone ESC is the Escape key */
 
 void input_open(struct input *in, bool interactive, const char *history_path, lineedit_complete_fn *complete, void *arg)
 {
@@ -37,7 +39,8 @@ static bool write_file(const char *path, const struct buf *text)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    bool ok = terminal_write(fd, text->data, text->len) && (text->len == 0 || text->data[text->len - 1] == '\n' || terminal_write(fd, "\n", 1));
+    bool ok =
+        terminal_write(fd, text->data, text->len) && (text->len == 0 || text->data[text->len - 1] == '\n' || terminal_write(fd, "\n", 1));
     return close(fd) == 0 && ok;
 }
 

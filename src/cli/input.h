@@ -15,7 +15,7 @@ struct input {
     /* The rest is private. */
     struct lineview view;
     size_t width, height; /* that the view was drawn for */
-    char bytes[4096]; /* read, not yet used */
+    char bytes[4096];     /* read, not yet used */
     size_t at, n;
     bool ended;
 };

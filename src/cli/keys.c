@@ -4,7 +4,10 @@
 
 #include "utf8.h"
 
-enum { ESC = 0x1B, PASTE_MAX = 16 << 20 };
+enum {
+    ESC = 0x1B,
+    PASTE_MAX = 16 << 20
+};
 
 static struct key plain(enum key_code code) { return (struct key){code, 0, 0}; }
 

@@ -27,7 +27,11 @@ enum key_code {
     KEY_UNKNOWN, /* a sequence we have no use for */
 };
 
-enum { KEY_SHIFT = 1, KEY_ALT = 2, KEY_CONTROL = 4 }; /* as xterm numbers them, less one */
+enum {
+    KEY_SHIFT = 1,
+    KEY_ALT = 2,
+    KEY_CONTROL = 4
+}; /* as xterm numbers them, less one */
 
 struct key {
     enum key_code code;
@@ -36,9 +40,16 @@ struct key {
 };
 
 struct keys {
-    enum { KEYS_GROUND, KEYS_ESC, KEYS_CSI, KEYS_SS3, KEYS_LINUX, KEYS_PASTE } state;
-    bool alt;           /* an ESC came before */
-    char held[32];      /* of an unfinished character or sequence */
+    enum {
+        KEYS_GROUND,
+        KEYS_ESC,
+        KEYS_CSI,
+        KEYS_SS3,
+        KEYS_LINUX,
+        KEYS_PASTE
+    } state;
+    bool alt;      /* an ESC came before */
+    char held[32]; /* of an unfinished character or sequence */
     size_t n_held;
     struct buf paste;
 };

@@ -104,10 +104,7 @@ static size_t line_end(const struct buf *b, size_t at)
     return at;
 }
 
-static size_t next_cluster(const struct buf *b, size_t at)
-{
-    return at < b->len ? at + cluster_at(b->data + at, b->len - at).len : at;
-}
+static size_t next_cluster(const struct buf *b, size_t at) { return at < b->len ? at + cluster_at(b->data + at, b->len - at).len : at; }
 
 static size_t previous_cluster(const struct buf *b, size_t at) { return at ? cluster_before(b->data, at) : 0; }
 
@@ -531,7 +528,9 @@ static size_t common_length(const struct completions *c)
     return utf8_complete(c->items[0], common);
 }
 
-enum { HINT_ITEMS = 60 };
+enum {
+    HINT_ITEMS = 60
+};
 
 static void complete(struct lineedit *e)
 {

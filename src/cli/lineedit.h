@@ -10,7 +10,9 @@
 #include "history.h"
 #include "keys.h"
 
-enum { LINEEDIT_MAX = 16 << 20 }; /* bytes of text */
+enum {
+    LINEEDIT_MAX = 16 << 20
+}; /* bytes of text */
 
 enum line_action {
     LINE_NONE,      /* all bytes were taken; show the text */
@@ -35,7 +37,10 @@ void completions_free(struct completions *c);
 /* Fills in completions for the text before the cursor. */
 typedef void lineedit_complete_fn(void *arg, const char *text, size_t cursor, struct completions *out);
 
-enum { LINEEDIT_KILLS = 8, LINEEDIT_UNDO = 64 };
+enum {
+    LINEEDIT_KILLS = 8,
+    LINEEDIT_UNDO = 64
+};
 
 struct lineedit {
     struct buf text;
@@ -60,7 +65,15 @@ struct lineedit {
     size_t kill_at; /* newest */
     size_t yank_begin;
     size_t goal; /* column that vertical movement keeps */
-    enum { LAST_OTHER, LAST_KILL, LAST_YANK, LAST_TYPE, LAST_ERASE, LAST_VERTICAL, LAST_TAB } last;
+    enum {
+        LAST_OTHER,
+        LAST_KILL,
+        LAST_YANK,
+        LAST_TYPE,
+        LAST_ERASE,
+        LAST_VERTICAL,
+        LAST_TAB
+    } last;
     struct line_undo {
         char *text;
         size_t len, cursor;

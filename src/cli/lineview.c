@@ -6,7 +6,10 @@
 #include "cells.h"
 #include "utf8.h"
 
-enum { TAB_STOP = 8, WIDTH_MIN = 2 };
+enum {
+    TAB_STOP = 8,
+    WIDTH_MIN = 2
+};
 
 /* -------------------------------------------------------------------- layout */
 
@@ -114,8 +117,8 @@ static bool put_text(struct layout *l, const struct lineedit *e, const char *mor
         } else {
             shown.len = 0;
             cluster_put(&shown, t->data + i, c);
-            ok = !shown.failed && (divisible ? put_each(l, shown.data, shown.len, width)
-                                             : put(l, shown.data, shown.len, (size_t)c.cols, width));
+            ok = !shown.failed &&
+                 (divisible ? put_each(l, shown.data, shown.len, width) : put(l, shown.data, shown.len, (size_t)c.cols, width));
         }
         i += c.len;
     }
@@ -225,7 +228,7 @@ static void draw(struct lineview *v, size_t same, size_t top, size_t width, size
     if (same < n_rows || v->n_rows > n_rows) {
         size_t from = MIN(same, n_rows - 1);
         while (from > 0 && l->rows[top + from - 1].wraps)
-            from--; /* a line is written from its beginning, or it would not be one for the terminal */
+            from--;                               /* a line is written from its beginning, or it would not be one for the terminal */
         if (v->n_rows > 0 && from >= v->n_rows) { /* below all that is there */
             move_rows(out, at, v->n_rows - 1);
             buf_puts(out, "\r\n");
@@ -245,8 +248,7 @@ static void draw(struct lineview *v, size_t same, size_t top, size_t width, size
     remember(v, top, n_rows);
 }
 
-void lineview_show(struct lineview *v, const struct lineedit *e, const struct prompt *prompt, size_t width, size_t height,
-                   struct buf *out)
+void lineview_show(struct lineview *v, const struct lineedit *e, const struct prompt *prompt, size_t width, size_t height, struct buf *out)
 {
     width = MAX(width, (size_t)WIDTH_MIN);
     height = MAX(height, (size_t)1);

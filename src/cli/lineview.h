@@ -41,8 +41,7 @@ struct lineview {
 };
 
 /* Appends the bytes that turn what is shown into the editor's present state. */
-void lineview_show(struct lineview *v, const struct lineedit *e, const struct prompt *prompt, size_t width, size_t height,
-                   struct buf *out);
+void lineview_show(struct lineview *v, const struct lineedit *e, const struct prompt *prompt, size_t width, size_t height, struct buf *out);
 
 /* The terminal has a new size and has rewrapped what it shows: draws everything again. */
 void lineview_resize(struct lineview *v, const struct lineedit *e, const struct prompt *prompt, size_t width, size_t height,

@@ -17,7 +17,8 @@ static struct sg_str keep_string(struct messages *m, const struct json *j, const
 
 static bool is_null(const struct json_node *n) { return !n || n->type == JSON_NULL; }
 
-static enum sg_status read_content(struct messages *m, struct sg_message *out, const struct json *j, const struct json_node *content, size_t index, struct sg_error *err)
+static enum sg_status read_content(struct messages *m, struct sg_message *out, const struct json *j, const struct json_node *content,
+                                   size_t index, struct sg_error *err)
 {
     size_t begin = m->text.len;
     if (!is_null(content) && content->type == JSON_STRING) {
@@ -36,7 +37,8 @@ static enum sg_status read_content(struct messages *m, struct sg_message *out, c
     return SG_OK;
 }
 
-static enum sg_status read_call(struct messages *m, struct sg_tool_call *out, const struct json *j, const struct json_node *call, size_t index, struct sg_error *err)
+static enum sg_status read_call(struct messages *m, struct sg_tool_call *out, const struct json *j, const struct json_node *call,
+                                size_t index, struct sg_error *err)
 {
     const struct json_node *function = json_get(j, call, "function");
     if (function && function->type == JSON_OBJECT)
@@ -68,14 +70,16 @@ static size_t count_calls(const struct json *j, const struct json_node *messages
     return n;
 }
 
-static enum sg_status read_all(struct messages *m, const struct json *j, const struct json_node *messages, const struct json_node *tools, struct sg_error *err)
+static enum sg_status read_all(struct messages *m, const struct json *j, const struct json_node *messages, const struct json_node *tools,
+                               struct sg_error *err)
 {
     size_t n_calls = 0, i = 0;
     for (const struct json_node *item = json_first(j, messages); item; item = json_next(j, messages, item), i++) {
         struct sg_message *out = &m->items[i];
         if (item->type != JSON_OBJECT)
             return fail(err, SG_USAGE, "messages[%zu] is no object", i);
-        const struct json_node *role = json_get(j, item, "role"), *reasoning = json_get(j, item, "reasoning_content"), *calls = json_get(j, item, "tool_calls");
+        const struct json_node *role = json_get(j, item, "role"), *reasoning = json_get(j, item, "reasoning_content"),
+                               *calls = json_get(j, item, "tool_calls");
         if (!role || role->type != JSON_STRING)
             return fail(err, SG_USAGE, "messages[%zu] has no role", i);
         out->role = keep_string(m, j, role);
@@ -104,7 +108,8 @@ static enum sg_status read_all(struct messages *m, const struct json *j, const s
     return SG_OK;
 }
 
-enum sg_status messages_read(struct messages *m, const struct json *j, const struct json_node *messages, const struct json_node *tools, struct sg_error *err)
+enum sg_status messages_read(struct messages *m, const struct json *j, const struct json_node *messages, const struct json_node *tools,
+                             struct sg_error *err)
 {
     if (!messages || messages->type != JSON_ARRAY)
         return fail(err, SG_USAGE, "\"messages\" is no array");

@@ -8,12 +8,37 @@
 
 #include "cli.h"
 
-enum kind { FLAG, STRING, INTEGER, FLOAT, CHOICE, LIST, BIAS, SEED, SAMPLERS, IGNORED_FLAG, IGNORED_VALUE };
+enum kind {
+    FLAG,
+    STRING,
+    INTEGER,
+    FLOAT,
+    CHOICE,
+    LIST,
+    BIAS,
+    SEED,
+    SAMPLERS,
+    IGNORED_FLAG,
+    IGNORED_VALUE
+};
 
-enum group { MODEL, SESSION, INPUT, ANSWER, FORM, MORE_FORM, SAMPLING, MORE_SAMPLING, OUTPUT, HIDDEN, GROUPS };
+enum group {
+    MODEL,
+    SESSION,
+    INPUT,
+    ANSWER,
+    FORM,
+    MORE_FORM,
+    SAMPLING,
+    MORE_SAMPLING,
+    OUTPUT,
+    HIDDEN,
+    GROUPS
+};
 
 static const char *const group_titles[GROUPS] = {
-    "Model and machine", "Session", "Input", "Answer", "Form of the answer", "More forms", "Sampling (defaults come from the model)", "More sampling", "Output", NULL,
+    "Model and machine", "Session", "Input", "Answer", "Form of the answer", "More forms", "Sampling (defaults come from the model)",
+    "More sampling",     "Output",  NULL,
 };
 
 struct spec {
@@ -46,26 +71,35 @@ static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "c
 
 static const struct spec specs[] = {
     {"-m --model", "FILE", "the model (GGUF); else SIGNUM_MODEL, else the bundled one", MODEL, STRING, ALL, AT(model), 0, 0, NULL},
-    {"-c --ctx-size", "N", "context in tokens; 0: the model's maximum, limited by memory", MODEL, INTEGER, EVALUATE, AT(n_ctx), 0, 1 << 30, NULL},
+    {"-c --ctx-size", "N", "context in tokens; 0: the model's maximum, limited by memory", MODEL, INTEGER, EVALUATE, AT(n_ctx), 0, 1 << 30,
+     NULL},
     {"-t --threads", "N", "threads; else SIGNUM_THREADS, else physical cores", MODEL, INTEGER, EVALUATE, AT(n_threads), 1, 1024, NULL},
     {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_k), 0, 0, kv_words},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_v), 0, 0, kv_words},
-    {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0, act_words},
-    {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0, matmul_words},
-    {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0, 0, template_words},
+    {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0,
+     act_words},
+    {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0,
+     matmul_words},
+    {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0,
+     0, template_words},
 
     {"-C --continue", NULL, "go on with the last session", SESSION, FLAG, CMD_CHAT, AT(continue_last), 0, 0, NULL},
     {"--session", "NAME", "go on with the session NAME, or begin it", SESSION, STRING, CMD_CHAT, AT(session), 0, 0, NULL},
     {"--no-save", NULL, "keep no transcript, history or cache", SESSION, FLAG, CMD_CHAT, AT(no_save), 0, 0, NULL},
-    {"--resume-cache", "MIB", "disk space for instant resuming (2048; 0: none)", SESSION, INTEGER, CMD_CHAT, AT(resume_cache), 0, 1 << 30, NULL},
-    {"--ctx-full", "WHAT", "drop the oldest turns, or stop, when the context is full", SESSION, CHOICE, CMD_CHAT, AT(ctx_full), 0, 0, ctx_full_words},
+    {"--resume-cache", "MIB", "disk space for instant resuming (2048; 0: none)", SESSION, INTEGER, CMD_CHAT, AT(resume_cache), 0, 1 << 30,
+     NULL},
+    {"--ctx-full", "WHAT", "drop the oldest turns, or stop, when the context is full", SESSION, CHOICE, CMD_CHAT, AT(ctx_full), 0, 0,
+     ctx_full_words},
 
     {"-p --prompt", "TEXT", "the prompt", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS, AT(prompt), 0, 0, NULL},
-    {"-f --file", "FILE", "read the prompt from FILE (- is stdin); after -p if both", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS | CMD_PERPLEXITY, AT(prompt_file), 0, 0, NULL},
+    {"-f --file", "FILE", "read the prompt from FILE (- is stdin); after -p if both", INPUT, STRING,
+     CMD_RUN | CMD_TOKENIZE | CMD_LOGITS | CMD_PERPLEXITY, AT(prompt_file), 0, 0, NULL},
     {"-sys --system --system-prompt", "TEXT", "system prompt", INPUT, STRING, GENERATE, AT(system), 0, 0, NULL},
     {"-sysf --system-prompt-file", "FILE", "system prompt from FILE", INPUT, STRING, GENERATE, AT(system_file), 0, 0, NULL},
-    {"--raw -no-cnv --no-conversation", NULL, "no chat template: the prompt is continued as it is", INPUT, FLAG, CMD_RUN | CMD_BATCH, AT(raw), 0, 0, NULL},
-    {"--parse-special", NULL, "control tokens spelled in the prompt become control tokens", INPUT, FLAG, CMD_RUN | CMD_BATCH | CMD_TOKENIZE | CMD_LOGITS, AT(parse_special), 0, 0, NULL},
+    {"--raw -no-cnv --no-conversation", NULL, "no chat template: the prompt is continued as it is", INPUT, FLAG, CMD_RUN | CMD_BATCH,
+     AT(raw), 0, 0, NULL},
+    {"--parse-special", NULL, "control tokens spelled in the prompt become control tokens", INPUT, FLAG,
+     CMD_RUN | CMD_BATCH | CMD_TOKENIZE | CMD_LOGITS, AT(parse_special), 0, 0, NULL},
     {"--ids", "IDS", "token ids, as 1,2,3", INPUT, STRING, CMD_TOKENIZE | CMD_LOGITS, AT(ids), 0, 0, NULL},
     {"--jsonl", NULL, "read JSON objects, one per line, from stdin or -f", INPUT, FLAG, CMD_TOKENIZE | CMD_RENDER, AT(jsonl), 0, 0, NULL},
 
@@ -75,9 +109,12 @@ static const struct spec specs[] = {
     {"--csv", NULL, "the input is CSV with a header (else by its name)", INPUT, FLAG, CMD_BATCH, AT(csv), 0, 0, NULL},
     {"--strict", NULL, "refuse fields that are not known", INPUT, FLAG, CMD_BATCH, AT(strict), 0, 0, NULL},
     {"--shard", "I/N", "only the I-th of N parts, by id", INPUT, STRING, CMD_BATCH, AT(shard), 0, 0, NULL},
-    {"--score", NULL, "no answer: log-likelihood of each request's \"completions\", or of each --choice", ANSWER, FLAG, CMD_BATCH, AT(score), 0, 0, NULL},
-    {"--score", NULL, "the most probable --choice instead of a sampled one; --json shows all", MORE_FORM, FLAG, CMD_RUN, AT(score), 0, 0, NULL},
-    {"--choice-norm", "WHAT", "--score compares whole options (sum) or per token (tokens)", MORE_FORM, CHOICE, CONSTRAIN, AT(choice_norm), 0, 0, norm_words},
+    {"--score", NULL, "no answer: log-likelihood of each request's \"completions\", or of each --choice", ANSWER, FLAG, CMD_BATCH,
+     AT(score), 0, 0, NULL},
+    {"--score", NULL, "the most probable --choice instead of a sampled one; --json shows all", MORE_FORM, FLAG, CMD_RUN, AT(score), 0, 0,
+     NULL},
+    {"--choice-norm", "WHAT", "--score compares whole options (sum) or per token (tokens)", MORE_FORM, CHOICE, CONSTRAIN, AT(choice_norm),
+     0, 0, norm_words},
     {"-np --parallel", "N", "sequences at once; 0: from memory and cores", MODEL, INTEGER, CMD_BATCH, AT(n_parallel), 0, 1024, NULL},
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_BATCH, AT(output), 0, 0, NULL},
     {"--simple", NULL, "write {\"id\", \"text\", ...} instead of OpenAI's object", OUTPUT, FLAG, CMD_BATCH, AT(simple), 0, 0, NULL},
@@ -93,22 +130,26 @@ static const struct spec specs[] = {
     {"--tune", NULL, "find the number of threads that decodes fastest", ANSWER, FLAG, CMD_BENCH, AT(tune), 0, 0, NULL},
     {"-o --output", "FORMAT", "md, csv or json", OUTPUT, CHOICE, CMD_BENCH, AT(format), 0, 0, format_words},
 
-    {"-n --predict --n-predict --max-tokens", "N", "answer tokens at most; -1: until the end", ANSWER, INTEGER, GENERATE, AT(n_predict), -1, 1 << 30, NULL},
+    {"-n --predict --n-predict --max-tokens", "N", "answer tokens at most; -1: until the end", ANSWER, INTEGER, GENERATE, AT(n_predict), -1,
+     1 << 30, NULL},
     {"--think --reasoning", "WHEN", "on, off, auto: let the model think first", ANSWER, CHOICE, GENERATE, AT(think), 0, 0, think_words},
-    {"--think-budget --reasoning-budget", "N", "thinking tokens at most; -1: no limit", ANSWER, INTEGER, GENERATE, AT(think_budget), -1, 1 << 30, NULL},
+    {"--think-budget --reasoning-budget", "N", "thinking tokens at most; -1: no limit", ANSWER, INTEGER, GENERATE, AT(think_budget), -1,
+     1 << 30, NULL},
     {"--hide-think", NULL, "do not show the thinking", ANSWER, FLAG, CMD_RUN | CMD_CHAT, AT(hide_think), 0, 0, NULL},
     {"--stop -r --reverse-prompt", "TEXT", "stop before TEXT (may be repeated)", ANSWER, LIST, GENERATE, AT(stop), 0, 0, NULL},
     {"--ignore-eos", NULL, "do not end at the end-of-turn token", ANSWER, FLAG, GENERATE, AT(ignore_eos), 0, 0, NULL},
     {"--no-loop-guard", NULL, "do not end endless repetition", ANSWER, FLAG, GENERATE, AT(no_loop_guard), 0, 0, NULL},
     {"-j --json-schema", "SCHEMA", "the answer is JSON that satisfies this schema", FORM, STRING, CONSTRAIN, AT(json_schema), 0, 0, NULL},
     {"--choice", "A,B,C", "the answer is one of these (repeat it for texts with commas)", FORM, LIST, CONSTRAIN, AT(choices), 0, 0, NULL},
-    {"-jf --json-schema-file", "FILE", "the answer is JSON that satisfies the schema in FILE", MORE_FORM, STRING, CONSTRAIN, AT(json_schema_file), 0, 0, NULL},
+    {"-jf --json-schema-file", "FILE", "the answer is JSON that satisfies the schema in FILE", MORE_FORM, STRING, CONSTRAIN,
+     AT(json_schema_file), 0, 0, NULL},
     {"--schema", "FIELDS", "a schema in short: 'name, age int, bio: two sentences'", MORE_FORM, STRING, CONSTRAIN, AT(schema), 0, 0, NULL},
     {"--json-object", NULL, "the answer is a JSON object", MORE_FORM, FLAG, CONSTRAIN, AT(json_object), 0, 0, NULL},
     {"--regex", "REGEX", "the answer matches this regular expression", MORE_FORM, STRING, CONSTRAIN, AT(regex), 0, 0, NULL},
     {"--grammar", "GBNF", "the answer follows this grammar", MORE_FORM, STRING, CONSTRAIN, AT(grammar), 0, 0, NULL},
     {"--grammar-file", "FILE", "the answer follows the grammar in FILE", MORE_FORM, STRING, CONSTRAIN, AT(grammar_file), 0, 0, NULL},
-    {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN | CMD_CHAT, AT(speculation), 0, 0, spec_words},
+    {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, CMD_RUN | CMD_CHAT, AT(speculation), 0, 0,
+     spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
     {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, GENERATE, AT(seed), 0, 0, NULL},
@@ -116,28 +157,39 @@ static const struct spec specs[] = {
     {"--top-k", "N", "only the N most probable (0: off)", SAMPLING, INTEGER, GENERATE, AT(sampling.top_k), 0, 1 << 30, NULL},
     {"--top-p", "P", "only the smallest set of this probability (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_p), 0, 1, NULL},
     {"--min-p", "P", "at least P times the best one's probability (0: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.min_p), 0, 1, NULL},
-    {"--repeat-penalty", "X", "divide repeated logits by X (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.repeat_penalty), 0.01, 100, NULL},
+    {"--repeat-penalty", "X", "divide repeated logits by X (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.repeat_penalty), 0.01, 100,
+     NULL},
     {"--presence-penalty", "X", "subtract X from what occurred", SAMPLING, FLOAT, GENERATE, AT(sampling.presence_penalty), -100, 100, NULL},
 
     {"--typical --typical-p", "P", "locally typical sampling (1: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.typical_p), 0, 1, NULL},
-    {"--top-nsigma --top-n-sigma", "N", "within N deviations of the best logit (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.top_n_sigma), -1, 1000, NULL},
-    {"--xtc-probability", "P", "chance of leaving out top choices (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_probability), 0, 1, NULL},
+    {"--top-nsigma --top-n-sigma", "N", "within N deviations of the best logit (0: off)", MORE_SAMPLING, FLOAT, GENERATE,
+     AT(sampling.top_n_sigma), -1, 1000, NULL},
+    {"--xtc-probability", "P", "chance of leaving out top choices (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_probability),
+     0, 1, NULL},
     {"--xtc-threshold", "P", "... those above P (over 0.5: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.xtc_threshold), 0, 1, NULL},
-    {"--dynatemp-range", "T", "temperature varies by T with the entropy", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_range), 0, 1000, NULL},
+    {"--dynatemp-range", "T", "temperature varies by T with the entropy", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_range), 0,
+     1000, NULL},
     {"--dynatemp-exp", "X", "... with this exponent", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dynatemp_exponent), 0, 100, NULL},
-    {"--repeat-last-n", "N", "tokens that penalties look at (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.penalty_last_n), -1, 1 << 30, NULL},
-    {"--frequency-penalty", "X", "subtract X for every occurrence", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.frequency_penalty), -100, 100, NULL},
-    {"--dry-multiplier", "X", "penalty for repeated sequences (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dry_multiplier), 0, 1000, NULL},
+    {"--repeat-last-n", "N", "tokens that penalties look at (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.penalty_last_n), -1,
+     1 << 30, NULL},
+    {"--frequency-penalty", "X", "subtract X for every occurrence", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.frequency_penalty), -100,
+     100, NULL},
+    {"--dry-multiplier", "X", "penalty for repeated sequences (0: off)", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dry_multiplier), 0,
+     1000, NULL},
     {"--dry-base", "X", "... growing by this factor", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.dry_base), 0, 1000, NULL},
-    {"--dry-allowed-length", "N", "... beyond N tokens", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_allowed_length), 0, 1 << 30, NULL},
-    {"--dry-penalty-last-n", "N", "... within the last N (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_last_n), -1, 1 << 30, NULL},
+    {"--dry-allowed-length", "N", "... beyond N tokens", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_allowed_length), 0, 1 << 30,
+     NULL},
+    {"--dry-penalty-last-n", "N", "... within the last N (-1: all)", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.dry_last_n), -1, 1 << 30,
+     NULL},
     {"--dry-sequence-breaker", "TEXT", "... that TEXT ends (may be repeated)", MORE_SAMPLING, LIST, GENERATE, AT(dry_breakers), 0, 0, NULL},
     {"--mirostat", "N", "0: off, 1, 2: keeps the surprise constant", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.mirostat), 0, 2, NULL},
     {"--mirostat-ent", "X", "... its target in bits", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_tau), 0, 100, NULL},
     {"--mirostat-lr", "X", "... its learning rate", MORE_SAMPLING, FLOAT, GENERATE, AT(sampling.mirostat_eta), 0, 100, NULL},
     {"-l --logit-bias", "ID+B", "add B to the logit of token ID, or ID-B (may be repeated)", MORE_SAMPLING, BIAS, GENERATE, 0, 0, 0, NULL},
-    {"--samplers --sampling-seq", "LETTERS", "order of the chain (edskypmxt)", MORE_SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0, 0, NULL},
-    {"--min-keep", "N", "truncation keeps at least N candidates", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.min_keep), 0, 1 << 30, NULL},
+    {"--samplers --sampling-seq", "LETTERS", "order of the chain (edskypmxt)", MORE_SAMPLING, SAMPLERS, GENERATE, AT(sampling.samplers), 0,
+     0, NULL},
+    {"--min-keep", "N", "truncation keeps at least N candidates", MORE_SAMPLING, INTEGER, GENERATE, AT(sampling.min_keep), 0, 1 << 30,
+     NULL},
 
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
@@ -271,7 +323,8 @@ static enum sg_status set_number(const struct spec *s, void *at, const char *nam
     errno = 0;
     double x = s->kind == INTEGER ? (double)strtoll(value, &end, 10) : strtod(value, &end);
     if (end == value || *end || errno || !(x >= s->min && x <= s->max) || isspace((unsigned char)value[0]))
-        return fail(err, SG_USAGE, "%s needs %s from %.10g to %.10g, not \"%.80s\"", name, s->kind == INTEGER ? "a whole number" : "a number", s->min, s->max, value);
+        return fail(err, SG_USAGE, "%s needs %s from %.10g to %.10g, not \"%.80s\"", name,
+                    s->kind == INTEGER ? "a whole number" : "a number", s->min, s->max, value);
     if (s->kind == FLOAT)
         *(float *)at = (float)x;
     else if (s->offset >= offsetof(struct options, sampling) && s->offset < offsetof(struct options, sampling) + sizeof(struct sg_sampling))
@@ -318,7 +371,10 @@ static enum sg_status set_samplers(char *at, const char *name, const char *value
 {
     size_t n = strspn(value, "edskypmxt");
     if (value[n] || n >= sizeof((struct sg_sampling *)0)->samplers || n == 0)
-        return fail(err, SG_USAGE, "%s takes letters of edskypmxt (penalties, dry, top-n-sigma, top-k, typical, top-p, min-p, xtc, temperature), not \"%.80s\"", name, value);
+        return fail(
+            err, SG_USAGE,
+            "%s takes letters of edskypmxt (penalties, dry, top-n-sigma, top-k, typical, top-p, min-p, xtc, temperature), not \"%.80s\"",
+            name, value);
     strcpy(at, value);
     return SG_OK;
 }
@@ -528,7 +584,9 @@ void options_help(FILE *out, unsigned command, const char *topic)
             continue;
         if (!topic && (g == MORE_SAMPLING || g == MORE_FORM)) {
             if (command & (g == MORE_FORM ? CONSTRAIN : GENERATE))
-                fprintf(out, "  %-32s %s\n", "...", g == MORE_FORM ? "`signum help form`: schemas in short, regular expressions, grammars" : "`signum help sampling` lists all");
+                fprintf(out, "  %-32s %s\n", "...",
+                        g == MORE_FORM ? "`signum help form`: schemas in short, regular expressions, grammars"
+                                       : "`signum help sampling` lists all");
             continue;
         }
         bool titled = false;
@@ -594,7 +652,8 @@ void options_show(const struct options *o, const struct sg_sampling *sampling, s
         size_t len;
         const char *name = shown_name(s, &len);
         const void *field = (const char *)&effective + s->offset;
-        bool in_sampling = s->offset >= offsetof(struct options, sampling) && s->offset < offsetof(struct options, sampling) + sizeof(struct sg_sampling);
+        bool in_sampling =
+            s->offset >= offsetof(struct options, sampling) && s->offset < offsetof(struct options, sampling) + sizeof(struct sg_sampling);
         buf_printf(out, "%-22.*s ", (int)len, name);
         if (s->kind == STRING && !*(const char *const *)field)
             buf_puts(out, "(none)");

@@ -22,9 +22,14 @@ enum { /* commands, as bits: which flags a command takes */
     CMD_BENCH = 1 << 9,
 };
 
-enum { MAX_STRINGS = 256 };
+enum {
+    MAX_STRINGS = 256
+};
 
-enum ctx_full { CTX_FULL_DROP, CTX_FULL_STOP }; /* what to do with a full context */
+enum ctx_full {
+    CTX_FULL_DROP,
+    CTX_FULL_STOP
+}; /* what to do with a full context */
 
 struct strings { /* of a flag that may be repeated */
     struct sg_str item[MAX_STRINGS];

@@ -7,7 +7,9 @@
 
 /* Small, so that little is lost or waited for when it must stop; large enough that the
  * matrix kernels are as fast as they get. */
-enum { PIECE = 32 };
+enum {
+    PIECE = 32
+};
 
 static void *work(void *arg)
 {

@@ -22,7 +22,7 @@ struct run {
     int32_t *ids;
     size_t n_ids, n_ctx;
     FILE *out;
-    char last;           /* last answer byte written */
+    char last; /* last answer byte written */
     bool thinking_shown, wrote;
     int64_t prompt_us, answer_us;
     struct sg_draft_counts draft;
@@ -39,7 +39,8 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
             return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no system prompt");
         if (o->think == SG_THINK_ON)
             return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no --think");
-        TRY(sg_tokenize(r->engine, r->prompt.data ? r->prompt.data : "", r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids, &r->n_ids, err));
+        TRY(sg_tokenize(r->engine, r->prompt.data ? r->prompt.data : "", r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids,
+                        &r->n_ids, err));
         if (r->n_ids == 0)
             return fail(err, SG_USAGE, "the prompt is empty");
         return SG_OK;
@@ -50,7 +51,10 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
         {.role = {"system", 6}, .content = {r->system.data, r->system.len}},
         {.role = {"user", 4}, .content = {r->prompt.data ? r->prompt.data : "", r->prompt.len}},
     };
-    struct sg_conversation c = {.messages = messages + !has_system, .n_messages = 1 + (size_t)has_system, .think = o->score ? SG_THINK_OFF : o->think, .add_generation_prompt = true};
+    struct sg_conversation c = {.messages = messages + !has_system,
+                                .n_messages = 1 + (size_t)has_system,
+                                .think = o->score ? SG_THINK_OFF : o->think,
+                                .add_generation_prompt = true};
     if (!sg_info(r->engine)->template_recognised)
         cli_note("the file's chat template is not one that signum knows; using ChatML");
     return sg_render(r->engine, &c, NULL, NULL, &r->ids, &r->n_ids, err);
@@ -174,8 +178,8 @@ static enum sg_status print_json(struct run *r, struct sg_error *err)
     }
     buf_puts(&b, ",\"model\":");
     json_put_string(&b, i->name.data, i->name.len);
-    buf_printf(&b, ",\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"reasoning_tokens\":%zu,\"total_tokens\":%zu}",
-               r->n_ids, c.answer_tokens + c.thinking_tokens, c.thinking_tokens, r->n_ids + c.answer_tokens + c.thinking_tokens);
+    buf_printf(&b, ",\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"reasoning_tokens\":%zu,\"total_tokens\":%zu}", r->n_ids,
+               c.answer_tokens + c.thinking_tokens, c.thinking_tokens, r->n_ids + c.answer_tokens + c.thinking_tokens);
     buf_puts(&b, ",\"timings\":{\"prompt_ms\":");
     json_put_double(&b, (double)r->prompt_us / 1000);
     put_number(&b, "prompt_per_second", per_second(r->n_ids, r->prompt_us));

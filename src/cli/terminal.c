@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 static struct termios normal, edit, busy;
-static bool usable;  /* normal is known and modes may be set */
-static bool colours; /* somebody may have left one on */
+static bool usable;                /* normal is known and modes may be set */
+static bool colours;               /* somebody may have left one on */
 static volatile sig_atomic_t mode; /* enum terminal_mode */
 static volatile sig_atomic_t *interrupt_flag;
 static volatile sig_atomic_t got_interrupt, got_resize, got_continue, quit_signal;

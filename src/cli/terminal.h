@@ -30,13 +30,13 @@ void terminal_set_mode(enum terminal_mode mode);
 void terminal_size(size_t *width, size_t *height);
 
 enum terminal_event {
-    TERMINAL_INPUT,       /* bytes were read */
-    TERMINAL_END,         /* end of the input, or it can not be read */
+    TERMINAL_INPUT, /* bytes were read */
+    TERMINAL_END,   /* end of the input, or it can not be read */
     TERMINAL_TIMEOUT,
     TERMINAL_INTERRUPTED, /* SIGINT */
     TERMINAL_QUIT,        /* terminal_quit_signal() wants us to end */
     TERMINAL_RESIZED,
-    TERMINAL_CONTINUED,   /* after a stop: what was on the screen may be gone */
+    TERMINAL_CONTINUED, /* after a stop: what was on the screen may be gone */
 };
 
 /* Waits for stdin, a signal or the end of a time (milliseconds, -1: no limit). */

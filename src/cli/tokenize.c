@@ -43,7 +43,8 @@ static enum sg_status tokenize_line(void *arg, const char *line, size_t len, siz
     json_string(&j, text, &decoded);
     enum sg_status status = decoded.failed ? fail_memory(err, len, "a text") : SG_OK;
     if (status == SG_OK)
-        status = sg_tokenize(engine, decoded.data ? decoded.data : "", decoded.len, special && special->type == JSON_TRUE ? SG_PARSE_SPECIAL : 0, &ids, &n, err);
+        status = sg_tokenize(engine, decoded.data ? decoded.data : "", decoded.len,
+                             special && special->type == JSON_TRUE ? SG_PARSE_SPECIAL : 0, &ids, &n, err);
     if (status == SG_OK) {
         buf_puts(&out, "{\"ids\":[");
         put_ids(&out, ids, n, ",");
@@ -201,7 +202,8 @@ int cmd_render(struct options *o)
 {
     struct sg_engine *engine = NULL;
     struct sg_error err;
-    enum sg_status status = o->n_words ? fail(&err, SG_USAGE, "render reads JSON lines from stdin, not \"%.40s\"", o->words[0]) : cli_open(&engine, o, true, &err);
+    enum sg_status status = o->n_words ? fail(&err, SG_USAGE, "render reads JSON lines from stdin, not \"%.40s\"", o->words[0])
+                                       : cli_open(&engine, o, true, &err);
     if (status == SG_OK && !sg_info(engine)->template_recognised)
         cli_note("the file's chat template is not one that signum knows; using ChatML");
     if (status == SG_OK)
@@ -272,8 +274,9 @@ int cmd_logits(struct options *o)
         return SG_USAGE;
     }
     FILE *file = o->output ? fopen(o->output, "wb") : stdout;
-    enum sg_status status = file ? cli_open(&engine, o, false, &err)
-                                 : fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, o->output, strlen(o->output)), strerror(errno));
+    enum sg_status status = file
+                                ? cli_open(&engine, o, false, &err)
+                                : fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, o->output, strlen(o->output)), strerror(errno));
     if (status == SG_OK)
         status = logits(engine, o, file, &err);
     if (o->output && file && fclose(file) != 0 && status == SG_OK)

@@ -16,7 +16,10 @@
 #include "json.h"
 #include "utf8.h"
 
-enum { NAME_MAX_BYTES = 100, TRANSCRIPT_MAX = 1 << 30 };
+enum {
+    NAME_MAX_BYTES = 100,
+    TRANSCRIPT_MAX = 1 << 30
+};
 static const char suffix[] = ".jsonl";
 
 /* ------------------------------------------------------------ folders, names */
@@ -255,7 +258,8 @@ static enum sg_status create_file(struct transcript *t, struct sg_error *err)
     }
     char shown[ESCAPED_MAX];
     if (t->fd < 0)
-        return fail(err, SG_FAIL, "the transcript can not be made in %s: %s", escaped(shown, t->folder.data, t->folder.len), strerror(errno));
+        return fail(err, SG_FAIL, "the transcript can not be made in %s: %s", escaped(shown, t->folder.data, t->folder.len),
+                    strerror(errno));
     struct buf line = {0};
     buf_puts(&line, "{\"event\":\"begin\",\"format\":\"signum-chat\",\"version\":1");
     put_time(&line);
@@ -290,7 +294,8 @@ enum sg_status transcript_question(struct transcript *t, const struct conversati
     return written_otherwise(t, c, &status, err) ? status : write_question(t, &c->messages[c->n - 1], err);
 }
 
-enum sg_status transcript_answered(struct transcript *t, const struct conversation *c, const struct transcript_answer *a, struct sg_error *err)
+enum sg_status transcript_answered(struct transcript *t, const struct conversation *c, const struct transcript_answer *a,
+                                   struct sg_error *err)
 {
     enum sg_status status;
     return written_otherwise(t, c, &status, err) ? status : write_answer(t, &c->messages[c->n - 1], a, err);
@@ -302,7 +307,8 @@ enum sg_status transcript_event(struct transcript *t, const struct conversation 
     return written_otherwise(t, c, &status, err) ? status : write_event(t, event, turns, err);
 }
 
-enum sg_status transcript_save_as(struct transcript *t, const char *folder, const char *name, const struct conversation *c, struct sg_error *err)
+enum sg_status transcript_save_as(struct transcript *t, const char *folder, const char *name, const struct conversation *c,
+                                  struct sg_error *err)
 {
     TRY(session_name_check(name, err));
     if (session_exists(folder, name))
@@ -473,8 +479,8 @@ static void repair(struct transcript *t, const struct buf *file, size_t whole)
     }
 }
 
-enum sg_status transcript_open(struct transcript *t, const char *folder, const char *name, const char *model,
-                               struct conversation *c, struct sg_error *err)
+enum sg_status transcript_open(struct transcript *t, const char *folder, const char *name, const char *model, struct conversation *c,
+                               struct sg_error *err)
 {
     TRY(session_name_check(name, err));
     struct buf path = {0}, file = {0};
@@ -519,7 +525,8 @@ static char *read_title(const char *path)
         if (!end)
             break;
         struct json j;
-        if (json_parse(&j, head + i, (size_t)(end - head) - i, NULL) == SG_OK && j.nodes[0].type == JSON_OBJECT && member_is(&j, "role", "user"))
+        if (json_parse(&j, head + i, (size_t)(end - head) - i, NULL) == SG_OK && j.nodes[0].type == JSON_OBJECT &&
+            member_is(&j, "role", "user"))
             member_text(&j, "content", &title);
         json_free(&j);
         i = (size_t)(end - head) + 1;
@@ -551,7 +558,8 @@ enum sg_status sessions_list(const char *folder, struct session_entry **list, si
     DIR *dir = opendir(folder);
     char shown[ESCAPED_MAX];
     if (!dir)
-        return errno == ENOENT ? SG_OK : fail(err, SG_FAIL, "%s can not be read: %s", escaped(shown, folder, strlen(folder)), strerror(errno));
+        return errno == ENOENT ? SG_OK
+                               : fail(err, SG_FAIL, "%s can not be read: %s", escaped(shown, folder, strlen(folder)), strerror(errno));
     struct buf path = {0};
     struct dirent *entry;
     enum sg_status status = SG_OK;

@@ -44,8 +44,8 @@ void transcript_begin(struct transcript *t, const char *folder, const char *name
 
 /* Opens an existing session, locks it, and replays it into an empty conversation. SG_FAIL
  * when it does not exist or another chat has it open; t is then closed. */
-enum sg_status transcript_open(struct transcript *t, const char *folder, const char *name, const char *model,
-                               struct conversation *c, struct sg_error *err);
+enum sg_status transcript_open(struct transcript *t, const char *folder, const char *name, const char *model, struct conversation *c,
+                               struct sg_error *err);
 
 bool session_exists(const char *folder, const char *name);
 
@@ -64,11 +64,13 @@ struct transcript_answer {
     uint64_t seed;
     size_t tokens;
 };
-enum sg_status transcript_answered(struct transcript *t, const struct conversation *c, const struct transcript_answer *a, struct sg_error *err);
+enum sg_status transcript_answered(struct transcript *t, const struct conversation *c, const struct transcript_answer *a,
+                                   struct sg_error *err);
 
 /* Writes the whole conversation to a new session and goes on there. SG_USAGE when the name
  * is taken or no name. */
-enum sg_status transcript_save_as(struct transcript *t, const char *folder, const char *name, const struct conversation *c, struct sg_error *err);
+enum sg_status transcript_save_as(struct transcript *t, const char *folder, const char *name, const struct conversation *c,
+                                  struct sg_error *err);
 
 /* Gives the session a name of its own: the file of an unnamed one is renamed, that of a named
  * one is copied. */

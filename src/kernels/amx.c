@@ -13,19 +13,19 @@
 #include "cpu.h"
 
 #ifndef AMX_MODEL
-#define tile_configure(config)        _tile_loadconfig(config)
-#define tile_release()                _tile_release()
-#define tile_zero(t)                  _tile_zero(t)
-#define tile_load(t, from, stride)    _tile_loadd(t, from, stride)
-#define tile_store(t, to, stride)     _tile_stored(t, to, stride)
+#define tile_configure(config) _tile_loadconfig(config)
+#define tile_release() _tile_release()
+#define tile_zero(t) _tile_zero(t)
+#define tile_load(t, from, stride) _tile_loadd(t, from, stride)
+#define tile_store(t, to, stride) _tile_stored(t, to, stride)
 #define tile_dot(sums, rows, columns) _tile_dpbssd(sums, rows, columns)
 #endif
 
 enum {
-    SIDE = 16,            /* rows, and tokens, of a tile */
-    TILE = SIDE * 64,     /* bytes */
-    DEPTH = 4,            /* groups whose weights are expanded at a time, into L1 */
-    ROW_TILES = 2,        /* share the activations while these are in L1 */
+    SIDE = 16,        /* rows, and tokens, of a tile */
+    TILE = SIDE * 64, /* bytes */
+    DEPTH = 4,        /* groups whose weights are expanded at a time, into L1 */
+    ROW_TILES = 2,    /* share the activations while these are in L1 */
     TOKENS = 128,
     TOKEN_TILES = TOKENS / SIDE,
 };
@@ -88,24 +88,25 @@ TEMPLATE void add_tile(__m512 acc[SIDE], const int32_t sums[SIDE][SIDE], const f
 
 /* 16 rows times 16 tokens over n <= DEPTH groups. The scaling of a group comes after the
  * multiplications of the next one have been issued, so that both run at once. */
-static inline void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TILE], float d[DEPTH][SIDE], const uint8_t *codes, size_t codes_stride, const float *s, size_t s_stride, size_t n)
+static inline void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TILE], float d[DEPTH][SIDE], const uint8_t *codes,
+                            size_t codes_stride, const float *s, size_t s_stride, size_t n)
 {
     _Alignas(64) int32_t sums[DEPTH][SIDE][SIDE];
     __m512 acc[SIDE];
     UNROLL
     for (size_t i = 0; i < SIDE; i++)
         acc[i] = _mm512_load_ps(out[i]);
-#define GROUP_SUMS(g)                                     \
-    if ((g) < n) {                                        \
+#define GROUP_SUMS(g)                                      \
+    if ((g) < n) {                                         \
         const uint8_t *columns = codes + (g)*codes_stride; \
-        tile_zero(g);                                     \
-        tile_load(4, weights[g][0], 64);                  \
-        tile_load(5, columns, 64);                        \
-        tile_dot(g, 4, 5);                                \
-        tile_load(6, weights[g][1], 64);                  \
-        tile_load(7, columns + TILE, 64);                 \
-        tile_dot(g, 6, 7);                                \
-        tile_store(g, sums[g], 64);                       \
+        tile_zero(g);                                      \
+        tile_load(4, weights[g][0], 64);                   \
+        tile_load(5, columns, 64);                         \
+        tile_dot(g, 4, 5);                                 \
+        tile_load(6, weights[g][1], 64);                   \
+        tile_load(7, columns + TILE, 64);                  \
+        tile_dot(g, 6, 7);                                 \
+        tile_store(g, sums[g], 64);                        \
     }
 #define ADD(g)   \
     if ((g) < n) \
@@ -135,7 +136,8 @@ static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, si
     } config = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     const float *scales = (const float *)((const uint8_t *)packed + groups * all * GROUP);
-    const __m512i column = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(SIDE));
+    const __m512i column =
+        _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(SIDE));
     tile_configure(&config);
     for (size_t r = row0; r < row1; r += ROW_TILES * SIDE) {
         _Alignas(64) float acc[ROW_TILES][TOKEN_TILES][SIDE][SIDE];
@@ -148,7 +150,8 @@ static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, si
             size_t n = MIN(groups - g0, (size_t)DEPTH);
             for (size_t i = 0; i < row_tiles; i++)
                 for (size_t g = 0; g < n; g++)
-                    expand(weights[i][g], d[i][g], w + (r + i * SIDE) * stride + (g0 + g) * Q1_BYTES, stride, MIN(row1 - r - i * SIDE, (size_t)SIDE));
+                    expand(weights[i][g], d[i][g], w + (r + i * SIDE) * stride + (g0 + g) * Q1_BYTES, stride,
+                           MIN(row1 - r - i * SIDE, (size_t)SIDE));
             const uint8_t *codes = (const uint8_t *)packed + g0 * all * GROUP;
             for (size_t t = 0; t < all; t += SIDE)
                 for (size_t i = 0; i < row_tiles; i++)

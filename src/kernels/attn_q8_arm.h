@@ -29,7 +29,8 @@ static inline int8x16_t q8_four(const int8_t *src)
 
 /* sum[j][v] += the bytes of n_v vectors times the words of n queries, `query` apart, over
  * `steps` steps of four bytes; the vectors of a step are `stride` behind those before. */
-TEMPLATE void q8_sums(int32x4_t sum[4][4], const int8_t *bytes, size_t stride, size_t n_v, const int8_t *words, size_t query, size_t n, size_t steps)
+TEMPLATE void q8_sums(int32x4_t sum[4][4], const int8_t *bytes, size_t stride, size_t n_v, const int8_t *words, size_t query, size_t n,
+                      size_t steps)
 {
     for (size_t i = 0; i < steps; i++, bytes += stride, words += 4) {
         int8x16_t b[4];
@@ -87,7 +88,8 @@ static inline float q8_weights(int8_t words[ATTN_TILE], const float *prob, const
     }
     float inverse, unit = q8_scale(&inverse, vmaxvq_u32(largest), PROB_MAX);
     for (size_t p = 0; p < ATTN_TILE; p += 8) {
-        uint32x4_t a = vcvtnq_u32_f32(vmulq_n_f32(vld1q_f32(w + p), inverse)), b = vcvtnq_u32_f32(vmulq_n_f32(vld1q_f32(w + p + 4), inverse));
+        uint32x4_t a = vcvtnq_u32_f32(vmulq_n_f32(vld1q_f32(w + p), inverse)),
+                   b = vcvtnq_u32_f32(vmulq_n_f32(vld1q_f32(w + p + 4), inverse));
         uint8x8_t c = vmovn_u16(vcombine_u16(vmovn_u32(a), vmovn_u32(b)));
         vst1_s8(words + p, vreinterpret_s8_u8(veor_u8(c, vdup_n_u8(0x80))));
     }
@@ -96,7 +98,8 @@ static inline float q8_weights(int8_t words[ATTN_TILE], const float *prob, const
 
 /* o = fma(sum, unit, o * factor) for n queries and n_v vectors of four dimensions from i on.
  * What the words lack, 128 times the sum of the values, is common to all queries. */
-TEMPLATE void q8_value_tile(float *o, const int8_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile, size_t i, size_t n_v, size_t dim)
+TEMPLATE void q8_value_tile(float *o, const int8_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile, size_t i,
+                            size_t n_v, size_t dim)
 {
     static const int8_t ones[ATTN_TILE] = {[0 ... ATTN_TILE - 1] = 1};
     int32x4_t all[4][4], sum[4][4];

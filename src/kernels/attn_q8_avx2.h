@@ -11,7 +11,9 @@
 
 #include "kernels.h"
 
-enum { Q8_QUERIES = 4 }; /* that share each widened vector */
+enum {
+    Q8_QUERIES = 4
+}; /* that share each widened vector */
 
 /* The scale and the factor of quantize_head's rule for numbers of which the largest has
  * these bits, without its sign. */
@@ -74,7 +76,8 @@ static inline __m256i q8_pairs(__m256i a, __m256i b) { return _mm256_permute4x64
 
 /* sum[j] (two vectors of 4 sums each) = over `steps` steps of four, the bytes of a step
  * `stride` apart, times n queries' words, `query` apart. */
-static inline void q8_sums(__m256i sum[Q8_QUERIES][2], const int8_t *bytes, size_t stride, const int16_t *words, size_t query, size_t n, size_t steps)
+static inline void q8_sums(__m256i sum[Q8_QUERIES][2], const int8_t *bytes, size_t stride, const int16_t *words, size_t query, size_t n,
+                           size_t steps)
 {
 #pragma GCC unroll 4
     for (size_t j = 0; j < n; j++)
@@ -147,14 +150,16 @@ static inline float q8_weights(int16_t words[ATTN_TILE], const float *prob, cons
     __m256 factor = _mm256_set1_ps(inverse);
 #pragma GCC unroll 4
     for (size_t i = 0; i < ATTN_TILE / 8; i += 2) {
-        __m256i c = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(w[i], factor)), _mm256_cvtps_epi32(_mm256_mul_ps(w[i + 1], factor)));
+        __m256i c =
+            _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(w[i], factor)), _mm256_cvtps_epi32(_mm256_mul_ps(w[i + 1], factor)));
         _mm256_storeu_si256((__m256i *)(words + i * 8), _mm256_permute4x64_epi64(c, 0xd8));
     }
     return unit;
 }
 
 /* o = fma(sum, unit, o * factor) for n queries. */
-static inline void q8_values(float *o, const int16_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile, size_t dim)
+static inline void q8_values(float *o, const int16_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile,
+                             size_t dim)
 {
     size_t i = 0;
     for (; i + 8 <= dim; i += 8) {

@@ -12,7 +12,10 @@
 
 #include "kernels.h"
 
-enum { Q8_QUERIES = 4, Q8_BLOCKS = ATTN_TILE / ATTN_LANES };
+enum {
+    Q8_QUERIES = 4,
+    Q8_BLOCKS = ATTN_TILE / ATTN_LANES
+};
 
 static inline __m512i q8_four(const void *src)
 {
@@ -37,7 +40,8 @@ static inline int32_t q8_sum(const int8_t *q, size_t n)
 }
 
 /* n queries with n_b blocks of K from `block` on. start: what their sums begin with. */
-TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, const int32_t *start, size_t n, const int8_t *tile, size_t block, size_t n_b, size_t dim, float scale)
+TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, const int32_t *start, size_t n, const int8_t *tile,
+                            size_t block, size_t n_b, size_t dim, float scale)
 {
     const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
     __m512i sum[Q8_QUERIES * Q8_BLOCKS];
@@ -127,7 +131,8 @@ static inline void q8_round(struct q8_weights *out, const float *prob, const flo
 
 /* o = fma(sum, unit, o * factor) for n queries and n_v times 16 dimensions from i on, under a
  * mask, over the positions before 4 * steps. */
-TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t i, size_t n_v, size_t dim, __mmask16 mask)
+TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t i,
+                            size_t n_v, size_t dim, __mmask16 mask)
 {
     __m512i sum[Q8_QUERIES][4];
     UNROLL

@@ -20,7 +20,9 @@
 #include "mathfn.h"
 #include "popcount.h"
 
-enum { LANES = 16 }; /* of float reductions: two registers */
+enum {
+    LANES = 16
+}; /* of float reductions: two registers */
 
 /* ------------------------------------------------------------------ floats */
 
@@ -186,8 +188,10 @@ static int64_t argmax(const float *x, size_t n)
 static inline __m256i round_32(const float *x, __m256 inverse)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* undoes the packs, which work by lane */
-    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse)), b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
-    __m256i c = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 16), inverse)), d = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 24), inverse));
+    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse)),
+            b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
+    __m256i c = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 16), inverse)),
+            d = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 24), inverse));
     return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)), order);
 }
 
@@ -258,14 +262,17 @@ TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, si
     }
     UNROLL
     for (size_t a = 0; a < n_q * n_b * 2; a++)
-        _mm256_storeu_ps(s + a / (n_b * 2) * ATTN_TILE + block * ATTN_LANES + a % (n_b * 2) * 8, _mm256_mul_ps(acc[a], _mm256_set1_ps(scale)));
+        _mm256_storeu_ps(s + a / (n_b * 2) * ATTN_TILE + block * ATTN_LANES + a % (n_b * 2) * 8,
+                         _mm256_mul_ps(acc[a], _mm256_set1_ps(scale)));
 }
 
 /* One block after the other: with few queries K comes from memory, and several streams, each
  * as long as a page, would keep the CPU from guessing what is read next. */
 TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
-    enum { BLOCKS = ATTN_TILE / ATTN_LANES };
+    enum {
+        BLOCKS = ATTN_TILE / ATTN_LANES
+    };
     size_t j = 0;
     for (; j + 4 <= n_q; j += 4)
         for (size_t block = 0; block < BLOCKS; block++)
@@ -318,7 +325,8 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
 }
 
 /* o += prob * v for positions [begin, end), n_q queries, n_v * 8 dimensions from i on. */
-TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t n_v, size_t dim, bool half)
+TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i,
+                         size_t n_v, size_t dim, bool half)
 {
     __m256 acc[8];
     UNROLL
@@ -362,7 +370,8 @@ static void value_rest(float *o, const float *prob, float factor, size_t n_valid
     }
 }
 
-TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
+                     bool half)
 {
     size_t j = 0;
     /* Positions that all four (or two) see at once, then what single ones see beyond. */
@@ -388,7 +397,8 @@ TEMPLATE void values(float *o, const float *prob, const float *factor, const siz
         value_rest(o + j * dim, prob + j * ATTN_TILE, factor[j], n_valid[j], v, dim / 8 * 8, dim, half);
 }
 
-static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
+                            size_t dim)
 {
     values(o, prob, factor, n_valid, n_q, v, dim, true);
 }
@@ -433,7 +443,7 @@ static inline __m256i nibble_sums(const int8_t *q, __m256i signs0, __m256i signs
 static void tables_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
 {
     /* Signs of pattern i, lowest bit first; hadd interleaves lanes, hence this order. */
-#define S(i) ((i) & 1 ? 1 : -1), ((i) & 2 ? 1 : -1), ((i) & 4 ? 1 : -1), ((i) & 8 ? 1 : -1)
+#define S(i) ((i)&1 ? 1 : -1), ((i)&2 ? 1 : -1), ((i)&4 ? 1 : -1), ((i)&8 ? 1 : -1)
     const __m256i signs0 = _mm256_setr_epi8(S(0), S(1), S(2), S(3), S(8), S(9), S(10), S(11));
     const __m256i signs1 = _mm256_setr_epi8(S(4), S(5), S(6), S(7), S(12), S(13), S(14), S(15));
 #undef S
@@ -456,7 +466,8 @@ static void tables_pack(void *packed, const int8_t *q, const float *scale, size_
 }
 
 /* Rows one at a time, for ranges shorter than a tile. */
-static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens)
 {
     const float *scales = tables_scales(packed, groups, tokens);
     for (size_t r = row0; r < row1; r++) {
@@ -477,7 +488,10 @@ static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     }
 }
 
-enum { TABLE_ROWS = 32, TABLE_TOKENS = 8 };
+enum {
+    TABLE_ROWS = 32,
+    TABLE_TOKENS = 8
+};
 
 /* Two of the four rounds of a 16 x 16 byte transpose: out = rows 4 i .. 4 i + 3 after them
  * when a, b, c, d are rows i, i + 4, i + 8, i + 12 before. */
@@ -494,7 +508,8 @@ static inline void interleave(__m256i out[4], __m256i a, __m256i b, __m256i c, _
 
 static inline __m256i load_rows(const uint8_t *row, const uint8_t *row16)
 {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)row)), _mm_loadu_si128((const __m128i *)row16), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)row)), _mm_loadu_si128((const __m128i *)row16),
+                                   1);
 }
 
 static inline __m256i table(const uint8_t *t) { return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)t)); }
@@ -568,7 +583,8 @@ static inline void store_rows(float *y, const float acc[4][8])
     _mm256_storeu_ps(y + 24, _mm256_castpd_ps(_mm256_permute2f128_pd(j2, j3, 0x31)));
 }
 
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     if (row1 - row0 < TABLE_ROWS) {
         tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);

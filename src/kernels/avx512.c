@@ -16,7 +16,9 @@
  *
  * A register is the 16 lanes of a reduction; ends of arrays are handled by masks. */
 
-enum { LANES = 16 };
+enum {
+    LANES = 16
+};
 
 static inline __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); } /* n < 16 */
 
@@ -45,7 +47,8 @@ static void rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
     for (; i + LANES <= n; i += LANES)
         _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), r), _mm512_loadu_ps(w + i)));
     __mmask16 rest = first(n - i);
-    _mm512_mask_storeu_ps(y + i, rest, _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + i), r), _mm512_maskz_loadu_ps(rest, w + i)));
+    _mm512_mask_storeu_ps(y + i, rest,
+                          _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + i), r), _mm512_maskz_loadu_ps(rest, w + i)));
 }
 
 /* exp_f32 of mathfn.c, sixteen at a time. */
@@ -140,7 +143,9 @@ TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, si
  * as long as a page, would keep the CPU from guessing what is read next. */
 TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
-    enum { BLOCKS = ATTN_TILE / ATTN_LANES };
+    enum {
+        BLOCKS = ATTN_TILE / ATTN_LANES
+    };
     size_t j = 0;
     for (; j + 8 <= n_q; j += 8)
         for (size_t block = 0; block < BLOCKS; block++)
@@ -197,7 +202,8 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
 
 /* o += prob * v for positions [begin, end), n_q queries, 16 * n_v dimensions from i on, the
  * last 16 of them under a mask. */
-TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t n_v, size_t dim, __mmask16 mask, bool half)
+TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i,
+                         size_t n_v, size_t dim, __mmask16 mask, bool half)
 {
     __m512 acc[16];
     UNROLL
@@ -208,7 +214,8 @@ TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_
         UNROLL
         for (size_t l = 0; l < n_v; l++) {
             size_t at = p * dim + i + l * LANES;
-            y[l] = half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at)) : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
+            y[l] = half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at))
+                        : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
         }
         UNROLL
         for (size_t j = 0; j < n_q; j++) {
@@ -224,7 +231,8 @@ TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_
 }
 
 /* All dimensions of n_q queries. */
-TEMPLATE void value_rows(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t dim, bool half)
+TEMPLATE void value_rows(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t dim,
+                         bool half)
 {
     size_t n_v = n_q == 8 ? 1 : MIN(16 / n_q, (size_t)8), i = 0; /* few queries: whole rows, as memory likes */
     for (; i + n_v * LANES <= dim; i += n_v * LANES)
@@ -233,7 +241,8 @@ TEMPLATE void value_rows(float *o, const float *prob, const float *factor, size_
         value_tile(o, prob, factor, n_q, begin, end, v, i, 1, dim, dim - i < LANES ? first(dim - i) : 0xffff, half);
 }
 
-TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
+                     bool half)
 {
     const float one = 1;
     for (size_t j = 0; j < n_q;) {
@@ -258,7 +267,8 @@ TEMPLATE void values(float *o, const float *prob, const float *factor, const siz
     }
 }
 
-static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
+                            size_t dim)
 {
     values(o, prob, factor, n_valid, n_q, v, dim, true);
 }
@@ -274,7 +284,7 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
  * 2 KB a group, [group][token]; then the scales. */
 
 enum {
-    WORD_SUMS = 128,                /* int16 for 16 weights */
+    WORD_SUMS = 128, /* int16 for 16 weights */
     GROUP_SUMS = 8 * WORD_SUMS,
     TOKENS = 8,
 };
@@ -333,8 +343,10 @@ static inline void gather_words(__m512i x[8], const uint8_t *w, size_t stride)
 #define LOW(a, b) _mm512_unpacklo_epi16(a, b)
 #define HIGH(a, b) _mm512_unpackhi_epi16(a, b)
     __m512i a0 = LOAD(0), a1 = LOAD(1), a2 = LOAD(2), a3 = LOAD(3), a4 = LOAD(4), a5 = LOAD(5), a6 = LOAD(6), a7 = LOAD(7);
-    __m512i b0 = LOW(a0, a4), b1 = HIGH(a0, a4), b2 = LOW(a1, a5), b3 = HIGH(a1, a5), b4 = LOW(a2, a6), b5 = HIGH(a2, a6), b6 = LOW(a3, a7), b7 = HIGH(a3, a7);
-    __m512i c0 = LOW(b0, b4), c1 = HIGH(b0, b4), c2 = LOW(b1, b5), c3 = HIGH(b1, b5), c4 = LOW(b2, b6), c5 = HIGH(b2, b6), c6 = LOW(b3, b7), c7 = HIGH(b3, b7);
+    __m512i b0 = LOW(a0, a4), b1 = HIGH(a0, a4), b2 = LOW(a1, a5), b3 = HIGH(a1, a5), b4 = LOW(a2, a6), b5 = HIGH(a2, a6), b6 = LOW(a3, a7),
+            b7 = HIGH(a3, a7);
+    __m512i c0 = LOW(b0, b4), c1 = HIGH(b0, b4), c2 = LOW(b1, b5), c3 = HIGH(b1, b5), c4 = LOW(b2, b6), c5 = HIGH(b2, b6), c6 = LOW(b3, b7),
+            c7 = HIGH(b3, b7);
     x[0] = LOW(c0, c4);
     x[1] = HIGH(c0, c4);
     x[2] = LOW(c1, c5);
@@ -358,12 +370,16 @@ static inline __m512i kept(__m512i v)
 
 static inline __m512i look_up(__m512i w, __m512i a, __m512i b, __m512i c, __m512i d)
 {
-    __m512i five = _mm512_add_epi16(_mm512_permutexvar_epi16(_mm512_srli_epi16(w, 6), c), _mm512_permutexvar_epi16(_mm512_srli_epi16(w, 11), d));
+    __m512i five =
+        _mm512_add_epi16(_mm512_permutexvar_epi16(_mm512_srli_epi16(w, 6), c), _mm512_permutexvar_epi16(_mm512_srli_epi16(w, 11), d));
     return _mm512_add_epi16(_mm512_permutex2var_epi16(a, w, b), five);
 }
 
 /* A tile being multiplied: up to four sets of 32 rows, which share every load of a table. */
-enum { SET = 32, SETS = 4 };
+enum {
+    SET = 32,
+    SETS = 4
+};
 
 struct tile {
     const uint8_t *w;
@@ -474,7 +490,8 @@ static void one_group(struct tile *s, size_t g)
 }
 
 /* Rows one at a time, for ranges shorter than a tile. */
-static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens)
 {
     const float *scales = (const float *)((const uint8_t *)packed + tables_end(groups, tokens));
     for (size_t r = row0; r < row1; r++) {
@@ -495,7 +512,8 @@ static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     }
 }
 
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     size_t sets = row1 - row0 >= SETS * SET ? SETS : 2, rows = sets * SET;
     if (row1 - row0 < rows) {
@@ -522,7 +540,7 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     }
 }
 
-static const struct q1_family tables = {"tables", SETS * SET, TOKENS, tables_bytes, tables_pack, tables_run};
+static const struct q1_family tables = {"tables", SETS *SET, TOKENS, tables_bytes, tables_pack, tables_run};
 
 static const struct q1_family *pick_tables(size_t tokens)
 {

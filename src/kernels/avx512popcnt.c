@@ -11,7 +11,11 @@
 /* Packed: eight planes of 16 bytes for every group and token, [group][token]; then scales,
  * then sums of the group. Two's complement: plane 7 counts -128. */
 
-enum { PLANES = 128, ROWS = 16, TOKENS = 16 };
+enum {
+    PLANES = 128,
+    ROWS = 16,
+    TOKENS = 16
+};
 
 static size_t popcount_bytes(size_t groups, size_t tokens) { return groups * tokens * (PLANES + sizeof(float) + sizeof(int32_t)); }
 
@@ -58,14 +62,17 @@ TEMPLATE __m512i sum_lanes(__m512i s[16])
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15), c);
 }
 
-static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens)
 {
     const float *scales = (const float *)((const uint8_t *)packed + groups * tokens * PLANES);
     const int32_t *sums = (const int32_t *)(scales + groups * tokens);
-    const __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(1)), _mm_set1_epi8(2), 1)),
-                                           _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(4)), _mm_set1_epi8(8), 1), 1);
-    const __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(16)), _mm_set1_epi8(32), 1)),
-                                            _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(64)), _mm_set1_epi8(-128), 1), 1);
+    const __m512i low =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(1)), _mm_set1_epi8(2), 1)),
+                           _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(4)), _mm_set1_epi8(8), 1), 1);
+    const __m512i high =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(16)), _mm_set1_epi8(32), 1)),
+                           _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi8(64)), _mm_set1_epi8(-128), 1), 1);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += ROWS) {
         size_t n = MIN(row1 - r, (size_t)ROWS);

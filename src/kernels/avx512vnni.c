@@ -8,16 +8,15 @@
 #include "attn_q8_avx512vnni.h"
 #include "cpu.h"
 
-static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes)
-{
-    return _mm256_dpbusd_epi32(acc, weights, codes);
-}
+static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes) { return _mm256_dpbusd_epi32(acc, weights, codes); }
 
 static inline __m256i sign_twice(__m256i acc) { return _mm256_slli_epi32(acc, 1); }
 
 #include "sign_x86.h"
 
-enum { WIDE = 12 }; /* tokens at once: one accumulator each */
+enum {
+    WIDE = 12
+}; /* tokens at once: one accumulator each */
 
 /* One group of 16 rows as bytes 0 and 1: [step][row][4]; rows beyond n repeat the last. */
 TEMPLATE void expand_group(__m512i bytes[STEPS], float d[SIGN_ROWS], const uint8_t *w, size_t stride, size_t n)
@@ -33,10 +32,12 @@ TEMPLATE void expand_group(__m512i bytes[STEPS], float d[SIGN_ROWS], const uint8
     __m512i z[4];
     UNROLL
     for (size_t i = 0; i < 4; i++)
-        z[i] = _mm512_inserti64x4(_mm512_castsi256_si512(sign_rows(row[i] + 2, row[i + 4] + 2)), sign_rows(row[i + 8] + 2, row[i + 12] + 2), 1);
+        z[i] = _mm512_inserti64x4(_mm512_castsi256_si512(sign_rows(row[i] + 2, row[i + 4] + 2)), sign_rows(row[i + 8] + 2, row[i + 12] + 2),
+                                  1);
     __m512i ab = _mm512_unpacklo_epi32(z[0], z[1]), cd = _mm512_unpacklo_epi32(z[2], z[3]);
     __m512i ab_high = _mm512_unpackhi_epi32(z[0], z[1]), cd_high = _mm512_unpackhi_epi32(z[2], z[3]);
-    const __m512i word[4] = {_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd), _mm512_unpacklo_epi64(ab_high, cd_high), _mm512_unpackhi_epi64(ab_high, cd_high)};
+    const __m512i word[4] = {_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd), _mm512_unpacklo_epi64(ab_high, cd_high),
+                             _mm512_unpackhi_epi64(ab_high, cd_high)};
     UNROLL
     for (size_t m = 0; m < 4; m++) {
         UNROLL
@@ -53,7 +54,8 @@ static inline __m512i kept(__m512i v)
 }
 
 /* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
-TEMPLATE void wide_tokens(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], const float d[SIGN_ROWS], const uint8_t *codes, const float *s, const int32_t *sum, size_t n)
+TEMPLATE void wide_tokens(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], const float d[SIGN_ROWS], const uint8_t *codes,
+                          const float *s, const int32_t *sum, size_t n)
 {
     __m512i p[WIDE];
     UNROLL
@@ -76,7 +78,8 @@ TEMPLATE void wide_tokens(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], c
     }
 }
 
-static void wide_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void wide_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
 {
     const struct steps s = steps_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;

@@ -6,10 +6,7 @@
 
 #include "cpu.h"
 
-static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes)
-{
-    return _mm256_dpbusd_avx_epi32(acc, weights, codes);
-}
+static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes) { return _mm256_dpbusd_avx_epi32(acc, weights, codes); }
 
 static inline __m256i sign_twice(__m256i acc) { return _mm256_slli_epi32(acc, 1); }
 

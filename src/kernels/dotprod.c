@@ -30,16 +30,22 @@ static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
 
 /* ------------------------------------------------------ family "sign", few */
 
-enum { FEW_ROWS = 4, FEW_TOKENS = 4 };
+enum {
+    FEW_ROWS = 4,
+    FEW_TOKENS = 4
+};
 
-TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     const struct columns c = columns_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += FEW_ROWS) {
         size_t n = MIN(row1 - r, (size_t)FEW_ROWS); /* rows beyond the range are the last one again */
-        const uint8_t *row[FEW_ROWS] = {w + r * stride, w + (r + MIN(n - 1, (size_t)1)) * stride, w + (r + MIN(n - 1, (size_t)2)) * stride, w + (r + n - 1) * stride};
-        const uint8_t *ahead = w + (r + 2 * FEW_ROWS <= row1 ? r + FEW_ROWS : r) * stride; /* the next rows are fetched meanwhile, in order */
+        const uint8_t *row[FEW_ROWS] = {w + r * stride, w + (r + MIN(n - 1, (size_t)1)) * stride, w + (r + MIN(n - 1, (size_t)2)) * stride,
+                                        w + (r + n - 1) * stride};
+        const uint8_t *ahead =
+            w + (r + 2 * FEW_ROWS <= row1 ? r + FEW_ROWS : r) * stride; /* the next rows are fetched meanwhile, in order */
         float32x4_t acc[FEW_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++)
@@ -110,7 +116,10 @@ static const struct q1_family few = {"sign", FEW_ROWS, FEW_TOKENS, columns_bytes
 
 /* ----------------------------------------------------- family "sign", many */
 
-enum { MANY_ROWS = 8, MANY_TOKENS = 64 };
+enum {
+    MANY_ROWS = 8,
+    MANY_TOKENS = 64
+};
 
 /* One group of 8 rows as bytes, -1 where a bit is set and 1 where not: [bit][word of the
  * group][four rows][4 bytes], twice for 8 rows. Rows beyond n repeat the last. */
@@ -140,7 +149,8 @@ static inline void expand_group(int8x16_t bytes[8][4][2], float32x4_t d[2], cons
 }
 
 /* acc[t] (8 rows) = fma(d * s[t], sum, acc[t]) for n tokens; the sums come out negative. */
-TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2], const float32x4_t d[2], const int8_t *codes, size_t tokens, const float *s, size_t n)
+TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2], const float32x4_t d[2], const int8_t *codes,
+                          size_t tokens, const float *s, size_t n)
 {
     int32x4_t sum[8][2];
     UNROLL
@@ -152,9 +162,9 @@ TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2
         UNROLL
         for (size_t t = 0; t < n; t++)
             x[t] = vld1q_s8(codes + 16 * t);
-#define WORD(m)                                                         \
-    UNROLL                                                              \
-    for (size_t t = 0; t < n; t++) {                                    \
+#define WORD(m)                                                          \
+    UNROLL                                                               \
+    for (size_t t = 0; t < n; t++) {                                     \
         sum[t][0] = vdotq_laneq_s32(sum[t][0], bytes[b][m][0], x[t], m); \
         sum[t][1] = vdotq_laneq_s32(sum[t][1], bytes[b][m][1], x[t], m); \
     }
@@ -171,7 +181,8 @@ TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2
     }
 }
 
-static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
 {
     const struct columns c = columns_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;

@@ -9,7 +9,11 @@
 #include "cpu.h"
 #include "q1_arm.h"
 
-enum { ROWS = 8, TOKENS = 64, STEPS = 16 /* of eight weights: bit b of bytes 0..7, then of 8..15 */ };
+enum {
+    ROWS = 8,
+    TOKENS = 64,
+    STEPS = 16 /* of eight weights: bit b of bytes 0..7, then of 8..15 */
+};
 
 /* Packed, tokens padded with zeros to an even number: [group][step][pair of tokens][2][8];
  * then the scales, [group][token]. */
@@ -69,7 +73,8 @@ static inline void expand_group(int8x16_t bytes[STEPS][4], float32x4_t d[4], con
 
 /* acc = fma(d * s, sum, acc) for 8 rows and n pairs of tokens; acc[pair of tokens][pair of rows]
  * holds both tokens of the first row, then of the second. The sums come out negative. */
-TEMPLATE void multiply_group(float32x4_t (*acc)[4], int8x16_t bytes[STEPS][4], const float32x4_t d[4], const int8_t *codes, size_t all, const float *s, size_t n)
+TEMPLATE void multiply_group(float32x4_t (*acc)[4], int8x16_t bytes[STEPS][4], const float32x4_t d[4], const int8_t *codes, size_t all,
+                             const float *s, size_t n)
 {
     int32x4_t sum[4][4];
     UNROLL
@@ -91,7 +96,8 @@ TEMPLATE void multiply_group(float32x4_t (*acc)[4], int8x16_t bytes[STEPS][4], c
     }
 }
 
-static void matrix_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void matrix_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     const int8_t *codes = packed;

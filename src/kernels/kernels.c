@@ -90,7 +90,10 @@ static bool same(const void *a, const void *b, size_t bytes) { return memcmp(a, 
 
 static const char *test_vectors(const struct kernels *k, uint64_t *state)
 {
-    enum { N = 2 * GROUP, ODD = N - 5 };
+    enum {
+        N = 2 * GROUP,
+        ODD = N - 5
+    };
     const struct kernels *ref = &kernels_scalar;
     float x[N], w[N], a[N], b[N], scale_a[2], scale_b[2];
     int8_t q_a[N], q_b[N], code[N];
@@ -98,8 +101,8 @@ static const char *test_vectors(const struct kernels *k, uint64_t *state)
     fill(x, N, 12, state);
     fill(w, N, 3, state);
 
-    if (!k->quantize_i8(q_a, scale_a, x, N) || !ref->quantize_i8(q_b, scale_b, x, N) ||
-        !same(q_a, q_b, sizeof q_a) || !same(scale_a, scale_b, sizeof scale_a))
+    if (!k->quantize_i8(q_a, scale_a, x, N) || !ref->quantize_i8(q_b, scale_b, x, N) || !same(q_a, q_b, sizeof q_a) ||
+        !same(scale_a, scale_b, sizeof scale_a))
         return "quantize_i8";
     a[0] = k->quantize_head(q_a, w, ODD);
     b[0] = ref->quantize_head(q_b, w, ODD);
@@ -144,7 +147,10 @@ static const char *test_vectors(const struct kernels *k, uint64_t *state)
 
 static const char *test_attention(const struct kernels *k, uint64_t *state)
 {
-    enum { DIM = 40, Q = 5 };
+    enum {
+        DIM = 40,
+        Q = 5
+    };
     const struct kernels *ref = &kernels_scalar;
     float q[Q * DIM], kv[ATTN_TILE * DIM], s_a[Q * ATTN_TILE], s_b[Q * ATTN_TILE], o_a[Q * DIM], o_b[Q * DIM], factor[Q];
     uint16_t half[ATTN_TILE * DIM];
@@ -205,7 +211,12 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
 
 static const char *test_q1(const struct kernels *k, uint64_t *state)
 {
-    enum { GROUPS = 2, ROWS = 67, TOKENS = 7, PACKED = 64 << 10 };
+    enum {
+        GROUPS = 2,
+        ROWS = 67,
+        TOKENS = 7,
+        PACKED = 64 << 10
+    };
     static const size_t counts[] = {1, 3, TOKENS};
     uint8_t w[ROWS * GROUPS * 18];
     int8_t q[TOKENS * GROUPS * GROUP];

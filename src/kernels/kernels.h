@@ -33,11 +33,11 @@
 #endif
 
 enum {
-    ATTN_TILE = 64,  /* positions of one KV tile, at absolute multiples */
-    ATTN_LANES = 16, /* positions side by side in a K tile */
-    ATTN_SPAN = 512, /* work is split only at absolute multiples of this */
+    ATTN_TILE = 64,      /* positions of one KV tile, at absolute multiples */
+    ATTN_LANES = 16,     /* positions side by side in a K tile */
+    ATTN_SPAN = 512,     /* work is split only at absolute multiples of this */
     MAX_HEAD_DIM = 1024, /* numbers of one head: model.c accepts no more */
-    PROB_MAX = 255, /* of probabilities rounded to bytes */
+    PROB_MAX = 255,      /* of probabilities rounded to bytes */
 };
 
 /* For bodies that are written once and compiled for several constants. */
@@ -46,16 +46,18 @@ enum {
 /* Before a loop whose count is a constant after inlining: its arrays become registers. And
  * before one that is better left small. */
 #ifdef __clang__
-#define UNROLL    _Pragma("clang loop unroll(full)")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL    _Pragma("GCC unroll 64")
+#define UNROLL _Pragma("GCC unroll 64")
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 /* Q1_0: a group of 128 weights in 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of
  * byte i is weight 8 i + j, +d if set and -d if not. */
-enum { Q1_BYTES = 18 };
+enum {
+    Q1_BYTES = 18
+};
 
 /* The scale of a group as float, one at a time: fast where the CPU has an instruction for it. */
 static inline float q1_scale(const uint8_t *group)
@@ -72,9 +74,9 @@ static inline float q1_scale(const uint8_t *group)
  * tokens at once. Two steps: pack (once per input, shared by all matrices that
  * have it) and run (many rows, all tokens). */
 struct q1_family {
-    const char *name;    /* "sign", "popcount", "tables" ... as --matmul says it */
-    size_t row_tile;     /* run is most efficient on ranges that are multiples of this */
-    size_t max_tokens;   /* of one pack and run; larger batches are cut by the caller */
+    const char *name;  /* "sign", "popcount", "tables" ... as --matmul says it */
+    size_t row_tile;   /* run is most efficient on ranges that are multiples of this */
+    size_t max_tokens; /* of one pack and run; larger batches are cut by the caller */
 
     /* Bytes of the packed form. Packed memory is 64-byte aligned. */
     size_t (*packed_bytes)(size_t groups, size_t tokens);
@@ -89,7 +91,9 @@ struct q1_family {
     void (*run)(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens);
 };
 
-enum { Q1_FAMILIES = 3 }; /* indices are enum sg_matmul - 1: sign, popcount, tables */
+enum {
+    Q1_FAMILIES = 3
+}; /* indices are enum sg_matmul - 1: sign, popcount, tables */
 
 struct kernels {
     const char *level; /* the name SIGNUM_ISA uses */
@@ -149,8 +153,10 @@ struct kernels {
     void (*attn_scores_f16)(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale);
     void (*attn_scores_f32)(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale);
     float (*attn_softmax)(float *s, size_t n_valid, float *max, float *sum);
-    void (*attn_values_f16)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim);
-    void (*attn_values_f32)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v, size_t dim);
+    void (*attn_values_f16)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
+                            size_t dim);
+    void (*attn_values_f32)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v,
+                            size_t dim);
 
     /* The same for a KV cache in int8 ("q8_0"), where both sums are sums of integers, exact in
      * any order. Keys, values and queries are quantize_head's, with one scale per position and
@@ -182,10 +188,12 @@ struct kernels {
 };
 
 /* Every entry, for code that treats all alike. */
+/* clang-format off */
 #define KERNELS(X)                                                                                  \
     X(quantize_i8) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
     X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto)
+/* clang-format on */
 
 /* The levels; kernels.c lists those that this binary has. */
 extern const struct kernels kernels_scalar;

@@ -22,7 +22,9 @@ static inline int32x4_t dot4(int32x4_t sums, int8x16_t a, int8x16_t b)
 
 #include "attn_q8_arm.h"
 
-enum { LANES = 16 }; /* of float reductions: four registers */
+enum {
+    LANES = 16
+}; /* of float reductions: four registers */
 
 /* ------------------------------------------------------------------ floats */
 
@@ -282,7 +284,9 @@ TEMPLATE void score_tile(float *s, const float *q, size_t n_q, const void *k, si
 
 TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, bool half)
 {
-    enum { BLOCKS = ATTN_TILE / ATTN_LANES };
+    enum {
+        BLOCKS = ATTN_TILE / ATTN_LANES
+    };
     size_t j = 0;
     for (; j + 4 <= n_q; j += 4)
         for (size_t block = 0; block < BLOCKS; block++)
@@ -340,7 +344,8 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
 }
 
 /* o += prob * v for positions [begin, end) and 16 dimensions from i on. */
-TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i, size_t dim, bool half)
+TEMPLATE void value_tile(float *o, const float *prob, const float *factor, size_t n_q, size_t begin, size_t end, const void *v, size_t i,
+                         size_t dim, bool half)
 {
     float32x4_t acc[16];
     UNROLL
@@ -368,7 +373,8 @@ static void value_rest(float *o, const float *prob, float factor, size_t n_valid
     }
 }
 
-TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, bool half)
+TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
+                     bool half)
 {
     static const float ones[1] = {1};
     size_t j = 0;
@@ -388,7 +394,8 @@ TEMPLATE void values(float *o, const float *prob, const float *factor, const siz
         value_rest(o + j * dim, prob + j * ATTN_TILE, factor[j], n_valid[j], v, dim / 16 * 16, dim, half);
 }
 
-static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
+                            size_t dim)
 {
     values(o, prob, factor, n_valid, n_q, v, dim, true);
 }
@@ -508,7 +515,8 @@ TEMPLATE void add_group(float acc[TABLE_ROWS], const uint8x16_t x[16], const flo
     }
 }
 
-TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens)
 {
     const uint8_t *tables = packed;
     const float *s = (const float *)(const void *)(tables + groups * tokens * TABLE_BYTES);
@@ -539,7 +547,8 @@ TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t ro
     }
 }
 
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     if (tokens == 1) /* apart, because a loop over tokens keeps the nibbles in memory */
         tables_rows(y, y_stride, w, row0, row1, groups, packed, 1);
@@ -559,7 +568,9 @@ static const struct q1_family *pick_tables(size_t tokens)
  *
  * A row's bits become masks once, then select the activations of four tokens. */
 
-enum { SIGN_TOKENS = 64 };
+enum {
+    SIGN_TOKENS = 64
+};
 
 /* Eight 16-bit parts, each at most 16 * 127, of the sum of the activations under set bits. */
 TEMPLATE int16x8_t sum_under(const int8x16_t mask[8], const int8_t *codes, size_t tokens)
@@ -577,7 +588,8 @@ static inline int32x4_t four_sums(int16x8_t a, int16x8_t b, int16x8_t c, int16x8
     return vpaddlq_s16(vpaddq_s16(vpaddq_s16(a, b), vpaddq_s16(c, d)));
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
 {
     const struct columns c = columns_of(packed, groups, tokens);
     for (size_t r = row0; r < row1; r++) {
@@ -636,7 +648,8 @@ TEMPLATE int16x8_t counted_under(const uint8x16_t plane[8], uint8x16_t w)
     return vpadalq_s8(sum, vreinterpretq_s8_u8(low));
 }
 
-static void popcount_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void popcount_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens)
 {
     for (size_t r = row0; r < row1; r += 4) {
         float32x4_t acc[POPCOUNT_TOKENS] = {vdupq_n_f32(0)};
@@ -656,8 +669,8 @@ static void popcount_rows(float *y, size_t y_stride, const uint8_t *w, size_t ro
                 UNROLL
                 for (size_t b = 0; b < 8; b++)
                     plane[b] = vreinterpretq_u8_u64(vld1q_u64(p->bit[b]));
-                int32x4_t half = four_sums(counted_under(plane, bits[0]), counted_under(plane, bits[1]),
-                                           counted_under(plane, bits[2]), counted_under(plane, bits[3]));
+                int32x4_t half = four_sums(counted_under(plane, bits[0]), counted_under(plane, bits[1]), counted_under(plane, bits[2]),
+                                           counted_under(plane, bits[3]));
                 int32x4_t isum = vsubq_s32(vshlq_n_s32(half, 1), vdupq_n_s32(p->sum));
                 acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(d, p->scale), vcvtq_f32_s32(isum));
             }

@@ -12,7 +12,9 @@
 
 #include "mathfn.h"
 
-enum { POPCOUNT_TOKENS = 16 }; /* of one pack: they share each load of a weight */
+enum {
+    POPCOUNT_TOKENS = 16
+}; /* of one pack: they share each load of a weight */
 
 struct planes {
     uint64_t bit[8][2];
@@ -58,15 +60,14 @@ static void popcount_pack(void *packed, const int8_t *q, const float *scale, siz
 static inline int32_t masked_sum(const uint64_t bit[8][2], uint64_t w0, uint64_t w1)
 {
 #define PLANE(b) (int32_t)(__builtin_popcountll(bit[b][0] & w0) + __builtin_popcountll(bit[b][1] & w1))
-    return PLANE(0) + 2 * PLANE(1) + 4 * PLANE(2) + 8 * PLANE(3) +
-           16 * (PLANE(4) + 2 * PLANE(5) + 4 * PLANE(6) - 8 * PLANE(7));
+    return PLANE(0) + 2 * PLANE(1) + 4 * PLANE(2) + 8 * PLANE(3) + 16 * (PLANE(4) + 2 * PLANE(5) + 4 * PLANE(6) - 8 * PLANE(7));
 #undef PLANE
 }
 #else
 #define EACH_2_BITS UINT64_C(0x5555555555555555)
 #define EACH_4_BITS UINT64_C(0x3333333333333333)
-#define EACH_BYTE   UINT64_C(0x0f0f0f0f0f0f0f0f)
-#define EACH_16     UINT64_C(0x00ff00ff00ff00ff)
+#define EACH_BYTE UINT64_C(0x0f0f0f0f0f0f0f0f)
+#define EACH_16 UINT64_C(0x00ff00ff00ff00ff)
 
 /* Set bits of a and b by nibble, 0..8: the first steps of a population count. */
 static inline uint64_t count_nibbles(uint64_t a, uint64_t b)
@@ -86,17 +87,18 @@ static inline uint64_t count_bytes(const uint64_t plane[2], uint64_t w0, uint64_
  * are weighted and added first; a byte holds 16 * (1 + 2 + 4 + 8) = 240. */
 static inline int32_t masked_sum(const uint64_t bit[8][2], uint64_t w0, uint64_t w1)
 {
-    uint64_t low = count_bytes(bit[0], w0, w1) + (count_bytes(bit[1], w0, w1) << 1) +
-                   (count_bytes(bit[2], w0, w1) << 2) + (count_bytes(bit[3], w0, w1) << 3);
+    uint64_t low = count_bytes(bit[0], w0, w1) + (count_bytes(bit[1], w0, w1) << 1) + (count_bytes(bit[2], w0, w1) << 2) +
+                   (count_bytes(bit[3], w0, w1) << 3);
     uint64_t high = UINT64_C(0x8080808080808080) + /* so that no byte borrows: 0..240 again */
-                    count_bytes(bit[4], w0, w1) + (count_bytes(bit[5], w0, w1) << 1) +
-                    (count_bytes(bit[6], w0, w1) << 2) - (count_bytes(bit[7], w0, w1) << 3);
+                    count_bytes(bit[4], w0, w1) + (count_bytes(bit[5], w0, w1) << 1) + (count_bytes(bit[6], w0, w1) << 2) -
+                    (count_bytes(bit[7], w0, w1) << 3);
     low = (low & EACH_16) + (low >> 8 & EACH_16) + (((high & EACH_16) + (high >> 8 & EACH_16)) << 4); /* at most 8160 */
     return (int32_t)(low * UINT64_C(0x0001000100010001) >> 48) - 16 * 8 * 0x80;
 }
 #endif
 
-static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens)
 {
     for (size_t r = row0; r < row1; r++) {
         float acc[POPCOUNT_TOKENS] = {0};

@@ -41,7 +41,8 @@ static inline int32_t columns_of_group(int8x16_t column[8], const int8_t *x)
     return vaddlvq_s16(sum);
 }
 
-static inline void columns_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+static inline void columns_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0,
+                                size_t group1)
 {
     float *scales = (float *)((uint8_t *)packed + groups * tokens * GROUP);
     int32_t *minus_sums = (int32_t *)(scales + groups * tokens);

@@ -8,7 +8,9 @@
 
 /* ------------------------------------------------------------------ floats */
 
-enum { LANES = 16 }; /* of every float reduction */
+enum {
+    LANES = 16
+}; /* of every float reduction */
 
 static float fold_lanes(float lane[LANES])
 {
@@ -142,15 +144,9 @@ static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
 /* Both KV types share the loops; only reading n numbers from the first-th on differs. */
 typedef void read_fn(float *dst, const void *src, size_t first, size_t n);
 
-static void read_f16(float *dst, const void *src, size_t first, size_t n)
-{
-    f32_from_f16(dst, (const uint16_t *)src + first, n);
-}
+static void read_f16(float *dst, const void *src, size_t first, size_t n) { f32_from_f16(dst, (const uint16_t *)src + first, n); }
 
-static void read_f32(float *dst, const void *src, size_t first, size_t n)
-{
-    memcpy(dst, (const float *)src + first, n * sizeof *dst);
-}
+static void read_f32(float *dst, const void *src, size_t first, size_t n) { memcpy(dst, (const float *)src + first, n * sizeof *dst); }
 
 static inline void scores(float *s, const float *q, size_t n_q, const void *k, size_t dim, float scale, read_fn *read)
 {
@@ -196,7 +192,8 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
     return factor;
 }
 
-static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim, read_fn *read)
+static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
+                          read_fn *read)
 {
     float row[LANES];
     size_t most = 0;
@@ -217,7 +214,8 @@ static inline void values(float *o, const float *prob, const float *factor, cons
     }
 }
 
-static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v, size_t dim)
+static void attn_values_f16(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
+                            size_t dim)
 {
     values(o, prob, factor, n_valid, n_q, v, dim, read_f16);
 }
@@ -264,16 +262,15 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
     }
 }
 
-enum { TOKENS = 16 }; /* of one pack: they share each expansion of weights */
+enum {
+    TOKENS = 16
+}; /* of one pack: they share each expansion of weights */
 
 /* ------------------------------------------------------------- family "sign"
  *
  * Weights become bytes of +-1, once for all tokens. Packed: scales, then int8. */
 
-static size_t sign_bytes(size_t groups, size_t tokens)
-{
-    return tokens * groups * (sizeof(float) + GROUP);
-}
+static size_t sign_bytes(size_t groups, size_t tokens) { return tokens * groups * (sizeof(float) + GROUP); }
 
 static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
 {
@@ -286,7 +283,8 @@ static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t 
     }
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
 {
     const float *scales = packed;
     const int8_t *codes = (const int8_t *)(scales + tokens * groups);
@@ -328,7 +326,12 @@ static const struct q1_family *pick_popcount(size_t tokens)
  * patterns of signs. Packed: [group][token][byte][pattern], 8 KB a group, then scales. Rows
  * go through a group in strips, while its tables are in the nearest cache. */
 
-enum { PATTERNS = 256, GROUP_SUMS = 16 * PATTERNS, STRIP = 64, TABLE_TOKENS = 2 };
+enum {
+    PATTERNS = 256,
+    GROUP_SUMS = 16 * PATTERNS,
+    STRIP = 64,
+    TABLE_TOKENS = 2
+};
 
 static size_t tables_bytes(size_t groups, size_t tokens) { return groups * tokens * (GROUP_SUMS * sizeof(int16_t) + sizeof(float)); }
 
@@ -354,7 +357,8 @@ static void tables_pack(void *packed, const int8_t *q, const float *scale, size_
     }
 }
 
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
 {
     const float *scales = (const float *)(const void *)((const int16_t *)packed + groups * tokens * GROUP_SUMS);
     for (size_t r = row0; r < row1; r += STRIP) {

@@ -25,7 +25,10 @@ static inline __m256i kept_256(__m256i v)
  * Per group and four tokens: [step][token][4 bytes], 512 bytes; then scales and sums of
  * the group, [group][token], tokens padded with zeros to a multiple of four. */
 
-enum { STEPS = 32, STEPS_QUAD = STEPS * 16 /* bytes of one group and four tokens */ };
+enum {
+    STEPS = 32,
+    STEPS_QUAD = STEPS * 16 /* bytes of one group and four tokens */
+};
 
 static size_t steps_bytes(size_t groups, size_t tokens)
 {
@@ -33,9 +36,9 @@ static size_t steps_bytes(size_t groups, size_t tokens)
 }
 
 struct steps {
-    const uint8_t *codes;  /* [group][quad][step][4 tokens][4] */
-    const float *scales;   /* [group][padded tokens] */
-    const int32_t *sums;   /* [group][padded tokens] */
+    const uint8_t *codes; /* [group][quad][step][4 tokens][4] */
+    const float *scales;  /* [group][padded tokens] */
+    const int32_t *sums;  /* [group][padded tokens] */
     size_t padded;
 };
 
@@ -71,7 +74,8 @@ static void steps_pack(void *packed, const int8_t *q, const float *scale, size_t
                     low[t] = high[t] = _mm_setzero_si128();
                     if (t0 + t < tokens) {
                         const __m128i *x = (const __m128i *)(q + ((t0 + t) * groups + g) * GROUP + m * 32);
-                        __m128i a = _mm_shuffle_epi8(_mm_loadu_si128(x), by_column), b = _mm_shuffle_epi8(_mm_loadu_si128(x + 1), by_column);
+                        __m128i a = _mm_shuffle_epi8(_mm_loadu_si128(x), by_column),
+                                b = _mm_shuffle_epi8(_mm_loadu_si128(x + 1), by_column);
                         low[t] = _mm_unpacklo_epi16(a, b);
                         high[t] = _mm_unpackhi_epi16(a, b);
                     }
@@ -98,7 +102,10 @@ static void steps_pack(void *packed, const int8_t *q, const float *scale, size_t
 
 /* ------------------------------------------------------------------- rows */
 
-enum { SIGN_ROWS = 16, SIGN_TOKENS = 64 };
+enum {
+    SIGN_ROWS = 16,
+    SIGN_TOKENS = 64
+};
 
 static inline __m256i sign_rows(const uint8_t *a, const uint8_t *b)
 {
@@ -117,9 +124,12 @@ TEMPLATE void sign_expand(__m256i bytes[STEPS][2], float d[SIGN_ROWS], const uin
     }
     for (size_t eight = 0; eight < 2; eight++) {
         const uint8_t *const *r = row + 8 * eight;
-        __m256i a = sign_rows(r[0] + 2, r[4] + 2), b = sign_rows(r[1] + 2, r[5] + 2), c = sign_rows(r[2] + 2, r[6] + 2), e = sign_rows(r[3] + 2, r[7] + 2);
-        __m256i ab = _mm256_unpacklo_epi32(a, b), ce = _mm256_unpacklo_epi32(c, e), ab_high = _mm256_unpackhi_epi32(a, b), ce_high = _mm256_unpackhi_epi32(c, e);
-        __m256i word[4] = {_mm256_unpacklo_epi64(ab, ce), _mm256_unpackhi_epi64(ab, ce), _mm256_unpacklo_epi64(ab_high, ce_high), _mm256_unpackhi_epi64(ab_high, ce_high)};
+        __m256i a = sign_rows(r[0] + 2, r[4] + 2), b = sign_rows(r[1] + 2, r[5] + 2), c = sign_rows(r[2] + 2, r[6] + 2),
+                e = sign_rows(r[3] + 2, r[7] + 2);
+        __m256i ab = _mm256_unpacklo_epi32(a, b), ce = _mm256_unpacklo_epi32(c, e), ab_high = _mm256_unpackhi_epi32(a, b),
+                ce_high = _mm256_unpackhi_epi32(c, e);
+        __m256i word[4] = {_mm256_unpacklo_epi64(ab, ce), _mm256_unpackhi_epi64(ab, ce), _mm256_unpacklo_epi64(ab_high, ce_high),
+                           _mm256_unpackhi_epi64(ab_high, ce_high)};
         UNROLL
         for (size_t m = 0; m < 4; m++) {
             UNROLL
@@ -132,7 +142,8 @@ TEMPLATE void sign_expand(__m256i bytes[STEPS][2], float d[SIGN_ROWS], const uin
 }
 
 /* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
-TEMPLATE void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes, const float *s, const int32_t *sum, size_t n)
+TEMPLATE void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes,
+                          const float *s, const int32_t *sum, size_t n)
 {
     __m256i p[4][2];
     UNROLL
@@ -161,7 +172,8 @@ TEMPLATE void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2]
     }
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
 {
     const struct steps s = steps_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;

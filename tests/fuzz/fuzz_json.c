@@ -28,7 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             size_t count = 0;
             for (const struct json_node *child = json_first(&j, node); child; child = json_next(&j, node, child))
                 count++;
-            MUST(node->type == JSON_ARRAY ? count == node->count : node->type == JSON_OBJECT ? count == 2 * (size_t)node->count : count == 0);
+            MUST(node->type == JSON_ARRAY    ? count == node->count
+                 : node->type == JSON_OBJECT ? count == 2 * (size_t)node->count
+                                             : count == 0);
         }
         text.len = 0;
         json_put_spaced(&text, &j, j.nodes);

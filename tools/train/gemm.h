@@ -5,9 +5,16 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-enum { MR = 12, NR = 32, KB = 256 };            /* 24 accumulators of 16 floats; a B panel of 16 KB stays in L1 */
+enum {
+    MR = 12,
+    NR = 32,
+    KB = 256
+}; /* 24 accumulators of 16 floats; a B panel of 16 KB stays in L1 */
 
-typedef struct { const float *p; size_t row, k; } Operand;      /* element (row, k) is p[row * row_stride + k * k_stride] */
+typedef struct {
+    const float *p;
+    size_t row, k;
+} Operand; /* element (row, k) is p[row * row_stride + k * k_stride] */
 
 static inline uint32_t round_bits(float x)
 {
@@ -16,10 +23,7 @@ static inline uint32_t round_bits(float x)
     return u + 0x7fff + (u >> 16 & 1);
 }
 
-static inline uint32_t pair(float lo, float hi)
-{
-    return round_bits(lo) >> 16 | (round_bits(hi) & 0xffff0000u);
-}
+static inline uint32_t pair(float lo, float hi) { return round_bits(lo) >> 16 | (round_bits(hi) & 0xffff0000u); }
 
 /* Panel of `wide` rows from row r: for each pair of k, `wide` words. Beyond `rows` and `depth` there are zeros. */
 static void pack_panel(Operand o, int r, int wide, int rows, int k0, int depth, uint32_t *out)
@@ -31,22 +35,33 @@ static void pack_panel(Operand o, int r, int wide, int rows, int k0, int depth, 
             int e = half - b < 16 ? half - b : 16;
             for (int i = 0; i < n; i++) {
                 const float *x = o.p + (r + i) * o.row + k0 + 2 * b;
-                if (e == 16) for (int j = 0; j < 16; j++) t[i][j] = pair(x[2 * j], x[2 * j + 1]);
-                else for (int j = 0; j < e; j++) t[i][j] = pair(x[2 * j], x[2 * j + 1]);
+                if (e == 16)
+                    for (int j = 0; j < 16; j++)
+                        t[i][j] = pair(x[2 * j], x[2 * j + 1]);
+                else
+                    for (int j = 0; j < e; j++)
+                        t[i][j] = pair(x[2 * j], x[2 * j + 1]);
             }
             for (int j = 0; j < e; j++) {
-                for (int i = 0; i < n; i++) out[(b + j) * wide + i] = t[i][j];
-                for (int i = n; i < wide; i++) out[(b + j) * wide + i] = 0;
+                for (int i = 0; i < n; i++)
+                    out[(b + j) * wide + i] = t[i][j];
+                for (int i = n; i < wide; i++)
+                    out[(b + j) * wide + i] = 0;
             }
         }
         if (depth & 1)
-            for (int i = 0; i < wide; i++) out[half * wide + i] = i < n ? pair(o.p[(r + i) * o.row + k0 + depth - 1], 0) : 0;
-    } else {                                    /* rows are contiguous */
+            for (int i = 0; i < wide; i++)
+                out[half * wide + i] = i < n ? pair(o.p[(r + i) * o.row + k0 + depth - 1], 0) : 0;
+    } else { /* rows are contiguous */
         for (int j = 0; j < (depth + 1) / 2; j++) {
             const float *x = o.p + (k0 + 2 * j) * o.k + r, *y = x + o.k;
             int last = 2 * j + 1 == depth;
-            if (n == wide && !last) for (int i = 0; i < wide; i++) out[j * wide + i] = pair(x[i], y[i]);
-            else for (int i = 0; i < wide; i++) out[j * wide + i] = i < n ? pair(x[i], last ? 0 : y[i]) : 0;
+            if (n == wide && !last)
+                for (int i = 0; i < wide; i++)
+                    out[j * wide + i] = pair(x[i], y[i]);
+            else
+                for (int i = 0; i < wide; i++)
+                    out[j * wide + i] = i < n ? pair(x[i], last ? 0 : y[i]) : 0;
         }
     }
 }
@@ -54,7 +69,8 @@ static void pack_panel(Operand o, int r, int wide, int rows, int k0, int depth, 
 static void tile(const uint32_t *a, const uint32_t *b, int pairs, float *c, size_t ldc, int rows, int add)
 {
     __m512 s[MR][2];
-    for (int i = 0; i < MR; i++) s[i][0] = s[i][1] = _mm512_setzero_ps();
+    for (int i = 0; i < MR; i++)
+        s[i][0] = s[i][1] = _mm512_setzero_ps();
     for (int k = 0; k < pairs; k++, a += MR, b += NR) {
         __m512bh b0 = (__m512bh)_mm512_load_si512(b), b1 = (__m512bh)_mm512_load_si512(b + 16);
 #pragma GCC unroll 12
@@ -66,7 +82,8 @@ static void tile(const uint32_t *a, const uint32_t *b, int pairs, float *c, size
     }
 #pragma GCC unroll 12
     for (int i = 0; i < MR; i++) {
-        if (i >= rows) break;
+        if (i >= rows)
+            break;
         float *o = c + i * ldc;
         if (add) {
             s[i][0] = _mm512_add_ps(s[i][0], _mm512_loadu_ps(o));
@@ -84,8 +101,16 @@ static void bf16_mm(Operand a, Operand b, int m, int n, int k, float *c, int add
     static size_t ca, cb;
     int mp = (m + MR - 1) / MR, np = n / NR, half = (k + 1) / 2;
     size_t na = (size_t)mp * MR * half, nb = (size_t)np * NR * half;
-    if (na > ca) { free(pa); pa = aligned_alloc(64, (na * 4 + 63) / 64 * 64); ca = na; }
-    if (nb > cb) { free(pb); pb = aligned_alloc(64, (nb * 4 + 63) / 64 * 64); cb = nb; }
+    if (na > ca) {
+        free(pa);
+        pa = aligned_alloc(64, (na * 4 + 63) / 64 * 64);
+        ca = na;
+    }
+    if (nb > cb) {
+        free(pb);
+        pb = aligned_alloc(64, (nb * 4 + 63) / 64 * 64);
+        cb = nb;
+    }
     uint32_t *qa = pa, *qb = pb;
 #pragma omp parallel
     {

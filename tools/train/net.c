@@ -16,18 +16,28 @@
 #include "gemm.h"
 #endif
 
-enum { D = 64, GROUP = 128 };           /* head dimension; weights and activations per scale */
-enum { NOT = 111, TRANS = 112, ROWS = 101 };
-void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc);
+enum {
+    D = 64,
+    GROUP = 128
+}; /* head dimension; weights and activations per scale */
+enum {
+    NOT = 111,
+    TRANS = 112,
+    ROWS = 101
+};
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta,
+                 float *c, int ldc);
 
-typedef struct { int vocab, d, layers, heads, kv, ffn, quantize_activations; float theta; } Shape;
+typedef struct {
+    int vocab, d, layers, heads, kv, ffn, quantize_activations;
+    float theta;
+} Shape;
 
-typedef struct {                        /* offsets into the flat parameter array */
+typedef struct { /* offsets into the flat parameter array */
     size_t norm1, wqkv, qnorm, knorm, wo, norm2, wgu, wdown;
 } Layer;
 
-typedef struct {                        /* what the backward pass needs of one layer, per token */
+typedef struct { /* what the backward pass needs of one layer, per token */
     float *x, *h1, *qkv, *rot, *att, *attq, *lse, *x1, *h2, *gu, *s, *r1, *r2, *rh;
 } Kept;
 
@@ -37,7 +47,7 @@ typedef struct {
     size_t count, emb, outnorm;
     Layer *at;
     Kept *keep;
-    float *w;                           /* weights as used: binarized matrices, norms as they are */
+    float *w; /* weights as used: binarized matrices, norms as they are */
     float *x, *h, *r, *xs, *logits, *dx, *dh, *dbig, *drotb, *datt, *cos, *sin;
     int *where;
     int max_pos;
@@ -46,7 +56,8 @@ typedef struct {
 static float *floats(size_t n)
 {
     float *p = aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
-    if (!p) abort();
+    if (!p)
+        abort();
     return p;
 }
 
@@ -55,7 +66,7 @@ float *net_weights(Net *n) { return n->w; }
 
 Net *net_new(const Shape *sh, int cap, int max_pos)
 {
-    mallopt(M_MMAP_THRESHOLD, 1 << 30);         /* keep freed scratch: clearing fresh pages took 5 % of the time */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* keep freed scratch: clearing fresh pages took 5 % of the time */
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     Net *n = calloc(1, sizeof *n);
     int d = sh->d, f = sh->ffn;
@@ -69,33 +80,59 @@ Net *net_new(const Shape *sh, int cap, int max_pos)
     n->at = calloc(sh->layers, sizeof *n->at);
     n->keep = calloc(sh->layers, sizeof *n->keep);
     size_t o = 0;
-    n->emb = o; o += (size_t)sh->vocab * d;
-    n->outnorm = o; o += d;
+    n->emb = o;
+    o += (size_t)sh->vocab * d;
+    n->outnorm = o;
+    o += d;
     for (int l = 0; l < sh->layers; l++) {
         Layer *a = &n->at[l];
-        a->norm1 = o; o += d;
-        a->wqkv = o; o += (size_t)n->dqkv * d;      /* q, k, v rows one after the other: one product */
-        a->qnorm = o; o += D;
-        a->knorm = o; o += D;
-        a->wo = o; o += (size_t)d * n->dq;
-        a->norm2 = o; o += d;
-        a->wgu = o; o += (size_t)2 * f * d;
-        a->wdown = o; o += (size_t)d * f;
+        a->norm1 = o;
+        o += d;
+        a->wqkv = o;
+        o += (size_t)n->dqkv * d; /* q, k, v rows one after the other: one product */
+        a->qnorm = o;
+        o += D;
+        a->knorm = o;
+        o += D;
+        a->wo = o;
+        o += (size_t)d * n->dq;
+        a->norm2 = o;
+        o += d;
+        a->wgu = o;
+        o += (size_t)2 * f * d;
+        a->wdown = o;
+        o += (size_t)d * f;
         Kept *k = &n->keep[l];
         size_t c = cap;
-        k->x = floats(c * d); k->h1 = floats(c * d); k->qkv = floats(c * n->dqkv); k->rot = floats(c * n->drot);
-        k->att = floats(c * n->dq); k->attq = floats(c * n->dq); k->lse = floats(c * sh->heads);
-        k->x1 = floats(c * d); k->h2 = floats(c * d); k->gu = floats(c * 2 * f); k->s = floats(c * f);
-        k->r1 = floats(c); k->r2 = floats(c); k->rh = floats(c * (sh->heads + sh->kv));
+        k->x = floats(c * d);
+        k->h1 = floats(c * d);
+        k->qkv = floats(c * n->dqkv);
+        k->rot = floats(c * n->drot);
+        k->att = floats(c * n->dq);
+        k->attq = floats(c * n->dq);
+        k->lse = floats(c * sh->heads);
+        k->x1 = floats(c * d);
+        k->h2 = floats(c * d);
+        k->gu = floats(c * 2 * f);
+        k->s = floats(c * f);
+        k->r1 = floats(c);
+        k->r2 = floats(c);
+        k->rh = floats(c * (sh->heads + sh->kv));
     }
     n->count = o;
     n->w = floats(o);
     size_t c = cap;
     int wide = 2 * f > n->dqkv ? 2 * f : n->dqkv;
-    n->x = floats(c * d); n->h = floats(c * d); n->r = floats(c); n->xs = floats(c * d);
+    n->x = floats(c * d);
+    n->h = floats(c * d);
+    n->r = floats(c);
+    n->xs = floats(c * d);
     n->logits = floats(c * sh->vocab);
-    n->dx = floats(c * d); n->dh = floats(c * (d > f ? d : f)); n->dbig = floats(c * wide);
-    n->drotb = floats(c * n->drot); n->datt = floats(c * n->dq);
+    n->dx = floats(c * d);
+    n->dh = floats(c * (d > f ? d : f));
+    n->dbig = floats(c * wide);
+    n->drotb = floats(c * n->drot);
+    n->datt = floats(c * n->dq);
     n->where = malloc(c * sizeof(int));
     n->cos = floats((size_t)max_pos * D / 2);
     n->sin = floats((size_t)max_pos * D / 2);
@@ -116,9 +153,11 @@ static void binarize_run(const float *w, float *out, size_t count)
     for (size_t g = 0; g < count / GROUP; g++) {
         const float *x = w + g * GROUP;
         float *y = out + g * GROUP, sum = 0;
-        for (int i = 0; i < GROUP; i++) sum += fabsf(x[i]);
+        for (int i = 0; i < GROUP; i++)
+            sum += fabsf(x[i]);
         float scale = (float)(_Float16)(sum / GROUP);
-        for (int i = 0; i < GROUP; i++) y[i] = x[i] >= 0 ? scale : -scale;
+        for (int i = 0; i < GROUP; i++)
+            y[i] = x[i] >= 0 ? scale : -scale;
     }
 }
 
@@ -148,9 +187,11 @@ static inline void fake_quantize(const float *x, float *y, int n)
 {
     for (int g = 0; g < n; g += GROUP) {
         float amax = 0;
-        for (int i = g; i < g + GROUP; i++) amax = fmaxf(amax, fabsf(x[i]));
+        for (int i = g; i < g + GROUP; i++)
+            amax = fmaxf(amax, fabsf(x[i]));
         if (amax < 0x1p-100f) {
-            for (int i = g; i < g + GROUP; i++) y[i] = 0;
+            for (int i = g; i < g + GROUP; i++)
+                y[i] = 0;
             continue;
         }
         float s = amax / 127, inv = 127 / amax;
@@ -167,10 +208,13 @@ static void norm_forward(const float *x, const float *w, float *h, float *r, int
     for (int i = 0; i < rows; i++) {
         const float *a = x + (size_t)i * d;
         float *y = h + (size_t)i * d, ss = 0;
-        for (int j = 0; j < d; j++) ss += a[j] * a[j];
+        for (int j = 0; j < d; j++)
+            ss += a[j] * a[j];
         float inv = r[i] = 1 / sqrtf(ss / d + 1e-6f);
-        for (int j = 0; j < d; j++) y[j] = a[j] * inv * w[j];
-        if (quantize) fake_quantize(y, y, d);
+        for (int j = 0; j < d; j++)
+            y[j] = a[j] * inv * w[j];
+        if (quantize)
+            fake_quantize(y, y, d);
     }
 }
 
@@ -181,17 +225,21 @@ static void norm_backward(const float *x, const float *w, const float *r, const 
     for (int i = 0; i < rows; i++) {
         const float *a = x + (size_t)i * d, *g = dy + (size_t)i * d;
         float *o = dx + (size_t)i * d, dot = 0, inv = r[i];
-        for (int j = 0; j < d; j++) dot += g[j] * w[j] * a[j];
+        for (int j = 0; j < d; j++)
+            dot += g[j] * w[j] * a[j];
         float c = dot * inv * inv * inv / d;
-        for (int j = 0; j < d; j++) o[j] += g[j] * w[j] * inv - a[j] * c;
+        for (int j = 0; j < d; j++)
+            o[j] += g[j] * w[j] * inv - a[j] * c;
     }
 #pragma omp parallel for schedule(static)
-    for (int b = 0; b < d; b += 64) {               /* by columns: the same sums for any number of threads */
+    for (int b = 0; b < d; b += 64) { /* by columns: the same sums for any number of threads */
         float acc[64] = {0};
         int e = d - b < 64 ? d - b : 64;
         for (int i = 0; i < rows; i++)
-            for (int j = 0; j < e; j++) acc[j] += dy[(size_t)i * d + b + j] * x[(size_t)i * d + b + j] * r[i];
-        for (int j = 0; j < e; j++) gw[b + j] += acc[j];
+            for (int j = 0; j < e; j++)
+                acc[j] += dy[(size_t)i * d + b + j] * x[(size_t)i * d + b + j] * r[i];
+        for (int j = 0; j < e; j++)
+            gw[b + j] += acc[j];
     }
 }
 
@@ -205,7 +253,8 @@ static void rope_forward(const Net *n, const float *qkv, float *rot, float *rh, 
         for (int h = 0; h < all; h++) {
             const float *x = qkv + (size_t)i * n->dqkv + h * D, *w = h < heads ? qn : kn;
             float *y = rot + (size_t)i * n->drot + h * D, ss = 0;
-            for (int j = 0; j < D; j++) ss += x[j] * x[j];
+            for (int j = 0; j < D; j++)
+                ss += x[j] * x[j];
             float inv = rh[(size_t)i * all + h] = 1 / sqrtf(ss / D + 1e-6f);
             for (int j = 0; j < D / 2; j++) {
                 float a = x[j] * inv * w[j], b = x[j + D / 2] * inv * w[j + D / 2];
@@ -216,8 +265,8 @@ static void rope_forward(const Net *n, const float *qkv, float *rot, float *rh, 
     }
 }
 
-static void rope_backward(const Net *n, const float *qkv, float *drot, const float *rh, const float *qn, const float *kn,
-                          float *gqn, float *gkn, const int *pos, float *dqkv, int rows)
+static void rope_backward(const Net *n, const float *qkv, float *drot, const float *rh, const float *qn, const float *kn, float *gqn,
+                          float *gkn, const int *pos, float *dqkv, int rows)
 {
     int heads = n->sh.heads, all = heads + n->sh.kv;
 #pragma omp parallel for schedule(static)
@@ -227,14 +276,16 @@ static void rope_backward(const Net *n, const float *qkv, float *drot, const flo
             const float *x = qkv + (size_t)i * n->dqkv + h * D, *w = h < heads ? qn : kn;
             float *g = drot + (size_t)i * n->drot + h * D, *o = dqkv + (size_t)i * n->dqkv + h * D;
             float inv = rh[(size_t)i * all + h], dot = 0;
-            for (int j = 0; j < D / 2; j++) {       /* rotate back in place */
+            for (int j = 0; j < D / 2; j++) { /* rotate back in place */
                 float a = g[j] * c[j] + g[j + D / 2] * s[j], b = g[j + D / 2] * c[j] - g[j] * s[j];
                 g[j] = a;
                 g[j + D / 2] = b;
             }
-            for (int j = 0; j < D; j++) dot += g[j] * w[j] * x[j];
+            for (int j = 0; j < D; j++)
+                dot += g[j] * w[j] * x[j];
             float k = dot * inv * inv * inv / D;
-            for (int j = 0; j < D; j++) o[j] = g[j] * w[j] * inv - x[j] * k;
+            for (int j = 0; j < D; j++)
+                o[j] = g[j] * w[j] * inv - x[j] * k;
         }
     }
     float aq[D] = {0}, ak[D] = {0};
@@ -242,9 +293,11 @@ static void rope_backward(const Net *n, const float *qkv, float *drot, const flo
         for (int h = 0; h < all; h++) {
             float *acc = h < heads ? aq : ak, inv = rh[(size_t)i * all + h];
             const float *g = drot + (size_t)i * n->drot + h * D, *x = qkv + (size_t)i * n->dqkv + h * D;
-            for (int j = 0; j < D; j++) acc[j] += g[j] * x[j] * inv;
+            for (int j = 0; j < D; j++)
+                acc[j] += g[j] * x[j] * inv;
         }
-    for (int j = 0; j < D; j++) gqn[j] += aq[j], gkn[j] += ak[j];
+    for (int j = 0; j < D; j++)
+        gqn[j] += aq[j], gkn[j] += ak[j];
 }
 
 static void swiglu_forward(const float *gu, float *s, int rows, int f, int quantize)
@@ -253,8 +306,10 @@ static void swiglu_forward(const float *gu, float *s, int rows, int f, int quant
     for (int i = 0; i < rows; i++) {
         const float *g = gu + (size_t)i * 2 * f, *u = g + f;
         float *y = s + (size_t)i * f;
-        for (int j = 0; j < f; j++) y[j] = g[j] / (1 + expf(-g[j])) * u[j];
-        if (quantize) fake_quantize(y, y, f);
+        for (int j = 0; j < f; j++)
+            y[j] = g[j] / (1 + expf(-g[j])) * u[j];
+        if (quantize)
+            fake_quantize(y, y, f);
     }
 }
 
@@ -274,12 +329,14 @@ static void swiglu_backward(const float *gu, const float *ds, float *dgu, int ro
 
 /* ---- attention inside documents ---- */
 
-static void transpose(const float *x, size_t stride, float *t, int len, int pad)    /* rows of D -> D rows of pad */
+static void transpose(const float *x, size_t stride, float *t, int len, int pad) /* rows of D -> D rows of pad */
 {
     for (int j = 0; j < len; j++)
-        for (int c = 0; c < D; c++) t[(size_t)c * pad + j] = x[j * stride + c];
+        for (int c = 0; c < D; c++)
+            t[(size_t)c * pad + j] = x[j * stride + c];
     for (int c = 0; c < D; c++)
-        for (int j = len; j < pad; j++) t[(size_t)c * pad + j] = 0;
+        for (int j = len; j < pad; j++)
+            t[(size_t)c * pad + j] = 0;
 }
 
 static inline void dots(const float *q, const float *kt, int pad, int n, float scale, float *out)
@@ -287,24 +344,29 @@ static inline void dots(const float *q, const float *kt, int pad, int n, float s
     for (int b = 0; b < n; b += 64) {
         float acc[64] = {0};
         for (int c = 0; c < D; c++)
-            for (int j = 0; j < 64; j++) acc[j] += q[c] * kt[(size_t)c * pad + b + j];
-        for (int j = 0; j < 64; j++) out[b + j] = acc[j] * scale;
+            for (int j = 0; j < 64; j++)
+                acc[j] += q[c] * kt[(size_t)c * pad + b + j];
+        for (int j = 0; j < 64; j++)
+            out[b + j] = acc[j] * scale;
     }
 }
 
-static inline void mix(const float *p, const float *x, size_t stride, int n, float *out)    /* out = sum_j p[j] x[j] */
+static inline void mix(const float *p, const float *x, size_t stride, int n, float *out) /* out = sum_j p[j] x[j] */
 {
     float acc[D] = {0};
     for (int j = 0; j < n; j++)
-        for (int c = 0; c < D; c++) acc[c] += p[j] * x[j * stride + c];
-    for (int c = 0; c < D; c++) out[c] = acc[c];
+        for (int c = 0; c < D; c++)
+            acc[c] += p[j] * x[j * stride + c];
+    for (int c = 0; c < D; c++)
+        out[c] = acc[c];
 }
 
 static int documents(const int *start, int rows, int *first)
 {
     int docs = 0;
     for (int i = 0; i < rows; i++)
-        if (start[i] == i) first[docs++] = i;
+        if (start[i] == i)
+            first[docs++] = i;
     first[docs] = rows;
     return docs;
 }
@@ -325,11 +387,14 @@ static void attention_forward(const Net *n, const Kept *k, const int *first, int
                 for (int h = g * group; h < (g + 1) * group; h++) {
                     dots(k->rot + (size_t)(s + i) * n->drot + h * D, kt, pad, i + 1, scale, p);
                     float top = p[0], sum = 0;
-                    for (int j = 1; j <= i; j++) top = fmaxf(top, p[j]);
-                    for (int j = 0; j <= i; j++) sum += p[j] = expf(p[j] - top);
+                    for (int j = 1; j <= i; j++)
+                        top = fmaxf(top, p[j]);
+                    for (int j = 0; j <= i; j++)
+                        sum += p[j] = expf(p[j] - top);
                     k->lse[(size_t)(s + i) * n->sh.heads + h] = top + logf(sum);
                     float inv = 1 / sum;
-                    for (int j = 0; j <= i; j++) p[j] *= inv;
+                    for (int j = 0; j <= i; j++)
+                        p[j] *= inv;
                     mix(p, value, n->dqkv, i + 1, k->att + (size_t)(s + i) * n->dq + h * D);
                 }
             free(kt);
@@ -352,13 +417,15 @@ static void attention_backward(const Net *n, const Kept *k, const int *first, in
             transpose(key, sk, kt, len, pad);
             transpose(value, sv, vt, len, pad);
             for (int i = 0; i < len; i++)
-                for (int c = 0; c < D; c++) dkey[i * sk + c] = dvalue[i * sv + c] = 0;
+                for (int c = 0; c < D; c++)
+                    dkey[i * sk + c] = dvalue[i * sv + c] = 0;
             for (int i = 0; i < len; i++)
                 for (int h = g * group; h < (g + 1) * group; h++) {
                     const float *q = k->rot + (size_t)(s + i) * sk + h * D;
                     const float *o = k->att + (size_t)(s + i) * n->dq + h * D, *go = datt + (size_t)(s + i) * n->dq + h * D;
                     float lse = k->lse[(size_t)(s + i) * n->sh.heads + h], delta = 0;
-                    for (int c = 0; c < D; c++) delta += o[c] * go[c];
+                    for (int c = 0; c < D; c++)
+                        delta += o[c] * go[c];
                     dots(q, kt, pad, i + 1, scale, p);
                     dots(go, vt, pad, i + 1, 1, dp);
                     for (int j = 0; j <= i; j++) {
@@ -379,12 +446,17 @@ static void attention_backward(const Net *n, const Kept *k, const int *first, in
 /* ---- products: y = x w^T, dx = dy w, gw += dy^T x ---- */
 
 #ifdef __AVX512BF16__
-static int exact = 1;                   /* fp32 products (OpenBLAS) instead of bf16 */
+static int exact = 1; /* fp32 products (OpenBLAS) instead of bf16 */
 void net_exact(int on) { exact = on; }
 #else
-enum { exact = 1 };
+enum {
+    exact = 1
+};
 void net_exact(int on) { (void)on; }
-typedef struct { const float *p; size_t row, k; } Operand;
+typedef struct {
+    const float *p;
+    size_t row, k;
+} Operand;
 static void bf16_mm(Operand a, Operand b, int m, int n, int k, float *c, int add)
 {
     (void)a, (void)b, (void)m, (void)n, (void)k, (void)c, (void)add;
@@ -393,20 +465,26 @@ static void bf16_mm(Operand a, Operand b, int m, int n, int k, float *c, int add
 
 static void forward_mm(const float *x, const float *w, float *y, int rows, int in, int out, float beta)
 {
-    if (exact) cblas_sgemm(ROWS, NOT, TRANS, rows, out, in, 1, x, in, w, in, beta, y, out);
-    else bf16_mm((Operand){x, in, 1}, (Operand){w, in, 1}, rows, out, in, y, beta != 0);
+    if (exact)
+        cblas_sgemm(ROWS, NOT, TRANS, rows, out, in, 1, x, in, w, in, beta, y, out);
+    else
+        bf16_mm((Operand){x, in, 1}, (Operand){w, in, 1}, rows, out, in, y, beta != 0);
 }
 
 static void input_mm(const float *dy, const float *w, float *dx, int rows, int in, int out)
 {
-    if (exact) cblas_sgemm(ROWS, NOT, NOT, rows, in, out, 1, dy, out, w, in, 0, dx, in);
-    else bf16_mm((Operand){dy, out, 1}, (Operand){w, 1, in}, rows, in, out, dx, 0);
+    if (exact)
+        cblas_sgemm(ROWS, NOT, NOT, rows, in, out, 1, dy, out, w, in, 0, dx, in);
+    else
+        bf16_mm((Operand){dy, out, 1}, (Operand){w, 1, in}, rows, in, out, dx, 0);
 }
 
 static void weight_mm(const float *dy, const float *x, float *gw, int rows, int in, int out)
 {
-    if (exact) cblas_sgemm(ROWS, TRANS, NOT, out, in, rows, 1, dy, out, x, in, 1, gw, in);
-    else bf16_mm((Operand){dy, 1, out}, (Operand){x, 1, in}, out, in, rows, gw, 1);
+    if (exact)
+        cblas_sgemm(ROWS, TRANS, NOT, out, in, rows, 1, dy, out, x, in, 1, gw, in);
+    else
+        bf16_mm((Operand){dy, 1, out}, (Operand){x, 1, in}, out, in, rows, gw, 1);
 }
 
 /* ---- the passes ---- */
@@ -418,7 +496,8 @@ int net_forward(Net *n, const int *token, const int *start, const int *pos, cons
     const Shape *sh = &n->sh;
     int d = sh->d, f = sh->ffn, quantize = sh->quantize_activations;
     int *first = malloc((rows + 1) * sizeof(int)), docs = documents(start, rows, first);
-    for (int i = 0; i < rows; i++) memcpy(n->x + (size_t)i * d, n->w + n->emb + (size_t)token[i] * d, d * sizeof(float));
+    for (int i = 0; i < rows; i++)
+        memcpy(n->x + (size_t)i * d, n->w + n->emb + (size_t)token[i] * d, d * sizeof(float));
     for (int l = 0; l < sh->layers; l++) {
         const Layer *a = &n->at[l];
         const Kept *k = &n->keep[l];
@@ -432,8 +511,10 @@ int net_forward(Net *n, const int *token, const int *start, const int *pos, cons
         for (int i = 0; i < rows; i++) {
             const float *x = k->att + (size_t)i * n->dq;
             float *y = k->attq + (size_t)i * n->dq;
-            if (quantize) fake_quantize(x, y, n->dq);
-            else memcpy(y, x, n->dq * sizeof(float));
+            if (quantize)
+                fake_quantize(x, y, n->dq);
+            else
+                memcpy(y, x, n->dq * sizeof(float));
         }
         forward_mm(k->attq, w + a->wo, n->x, rows, n->dq, d, 1);
         memcpy(k->x1, n->x, (size_t)rows * d * sizeof(float));
@@ -463,17 +544,21 @@ static double cross_entropy(Net *n, const int *want, int m, float scale, int gra
     for (int t = 0; t < m; t++) {
         float *z = n->logits + (size_t)t * v, top = z[0], sum = 0;
         int target = want[n->where[t]];
-        for (int j = 1; j < v; j++) top = fmaxf(top, z[j]);
+        for (int j = 1; j < v; j++)
+            top = fmaxf(top, z[j]);
         float zt = z[target];
-        for (int j = 0; j < v; j++) sum += expf(z[j] - top);
+        for (int j = 0; j < v; j++)
+            sum += expf(z[j] - top);
         losses[t] = top + logf(sum) - zt;
         if (grad) {
             float c = scale / sum;
-            for (int j = 0; j < v; j++) z[j] = expf(z[j] - top) * c;
+            for (int j = 0; j < v; j++)
+                z[j] = expf(z[j] - top) * c;
             z[target] -= scale;
         }
     }
-    for (int t = 0; t < m; t++) total += losses[t];
+    for (int t = 0; t < m; t++)
+        total += losses[t];
     return total;
 }
 
@@ -493,10 +578,11 @@ double net_learn(Net *n, const int *token, const int *start, const int *pos, con
     free(losses);
     input_mm(n->logits, w + n->emb, n->dh, m, d, sh->vocab);
     weight_mm(n->logits, n->h, g + n->emb, m, d, sh->vocab);
-    memset(n->h, 0, (size_t)m * d * sizeof(float));         /* n->h now collects the gradient of xs */
+    memset(n->h, 0, (size_t)m * d * sizeof(float)); /* n->h now collects the gradient of xs */
     norm_backward(n->xs, w + n->outnorm, n->r, n->dh, n->h, g + n->outnorm, m, d);
     memset(n->dx, 0, (size_t)rows * d * sizeof(float));
-    for (int t = 0; t < m; t++) memcpy(n->dx + (size_t)n->where[t] * d, n->h + (size_t)t * d, d * sizeof(float));
+    for (int t = 0; t < m; t++)
+        memcpy(n->dx + (size_t)n->where[t] * d, n->h + (size_t)t * d, d * sizeof(float));
     for (int l = sh->layers - 1; l >= 0; l--) {
         const Layer *a = &n->at[l];
         const Kept *k = &n->keep[l];
@@ -517,7 +603,8 @@ double net_learn(Net *n, const int *token, const int *start, const int *pos, con
     }
     for (int i = 0; i < rows; i++) {
         float *e = g + n->emb + (size_t)token[i] * d;
-        for (int j = 0; j < d; j++) e[j] += n->dx[(size_t)i * d + j];
+        for (int j = 0; j < d; j++)
+            e[j] += n->dx[(size_t)i * d + j];
     }
     free(first);
     return total;
@@ -539,7 +626,8 @@ double net_adam(Net *n, float *p, float *g, float *mom, float *var, float lr, in
     for (size_t i = 0; i < n->count; i += 4096) {
         size_t e = i + 4096 < n->count ? i + 4096 : n->count;
         float part = 0;
-        for (size_t j = i; j < e; j++) part += g[j] * g[j];
+        for (size_t j = i; j < e; j++)
+            part += g[j] * g[j];
         norm += part;
     }
     norm = sqrt(norm);
