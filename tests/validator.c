@@ -88,9 +88,9 @@ static bool matches(const char *pattern, const char *text)
             n += utf8_encode(c, posix + n);
             p += p[1] == 'u' ? 5 : 3;
         } else if (p[0] == '\\' && strchr("dwsDWS", p[1])) {
-            static const char *const sets[] = {"0-9", "A-Za-z0-9_",
-                                               " \t\n\r\f\v\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A"
-                                               "\u2028\u2029\u202F\u205F\u3000\uFEFF"};
+            static const char spaces[] = " \t\n\r\f\v\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A"
+                                         "\u2028\u2029\u202F\u205F\u3000\uFEFF";
+            static const char *const sets[] = {"0-9", "A-Za-z0-9_", spaces};
             const char *set = sets[(p[1] | 0x20) == 'd' ? 0 : (p[1] | 0x20) == 'w' ? 1 : 2];
             n += (size_t)snprintf(posix + n, 80, class ? "%s" : p[1] < 'a' ? "[^%s]" : "[%s]", set);
             p++;
