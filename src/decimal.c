@@ -159,6 +159,8 @@ static uint32_t free_digits(struct digits *d, size_t at, uint32_t rest)
     }
     /* `fraction` is the same for all lengths: what is left tells where the point is, but
      * right after it, when at least one digit must come. */
+    if (g->failure != EXPRS_OK)
+        return 0; /* rules have no numbers any more, so nothing below would be made only once */
     uint32_t *rule = &d->free_rules[left * d->modulus + rest];
     if (!*rule) {
         uint32_t all = expr_alt(g), next = expr_seq(g), digit = expr_alt(g);

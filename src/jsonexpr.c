@@ -91,7 +91,7 @@ static uint32_t pair_at(struct jx *x, size_t depth)
 static uint32_t any_at(struct jx *x, size_t depth)
 {
     struct exprs *g = x->g;
-    if (!x->any[depth]) {
+    if (!x->any[depth] && g->failure == EXPRS_OK) {
         uint32_t all = expr_alt(g), rule = x->any[depth] = rule_new(g, NULL, 0);
         expr_add(g, all, jx_string(x));
         expr_add(g, all, jx_number(x));

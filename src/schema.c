@@ -12,7 +12,7 @@ void schema_fail(struct schema *s, const char *format, ...)
 {
     char text[512];
     va_list args;
-    if (s->status != SG_OK)
+    if (!schema_ok(s)) /* out of memory makes much look wrong that is not */
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -86,6 +86,8 @@ const struct json_node *schema_target(struct schema *s, const struct json_node *
             node = step.failed ? NULL : step_into(s->j, node, step.data);
         }
     }
+    if (text.failed || step.failed)
+        s->x.g->failure = EXPRS_NO_MEMORY;
     if (!node)
         schema_fail(s, "\"$ref\" %s leads nowhere (only # and #/... are supported)", escaped(shown, text.data ? text.data : "", text.len));
     buf_free(&text);
@@ -225,7 +227,7 @@ static bool has_item(const struct part *p, uint32_t item)
 }
 
 enum {
-    MAX_REFERENCES = 500,
+    MAX_REFERENCES = 100,
     MAX_PART = 1000,
     MAX_RULES = 50000
 };

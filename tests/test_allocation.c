@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "engine.h"
+#include "error.h"
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -184,6 +185,93 @@ TEST(every_allocation_may_fail)
         /* Some are for files of the system that tell about memory and CPUs: without them it goes on. */
         CHECKF(status == SG_OK || (status == SG_NO_MEMORY && err.status == status && strstr(err.message, "memory")),
                "allocation %zu: status %d, %s", n, (int)status, err.message);
+    }
+}
+
+/* Reads a grammar, follows an answer through it and asks for masks. */
+static enum sg_status use_grammar(struct sg_engine *e, enum sg_grammar_kind kind, const char *text, const char *answer,
+                                  struct sg_error *err)
+{
+    struct sg_grammar *grammar = NULL;
+    struct sg_matcher *matcher = NULL;
+    uint32_t bits[64];
+    bool failed = false;
+    enum sg_status status = sg_grammar_open(&grammar, e, kind, &(struct sg_str){text, strlen(text)}, 1, err);
+    if (status == SG_OK)
+        status = sg_matcher_open(&matcher, grammar, err);
+    for (size_t i = 0; status == SG_OK && !failed && answer[i]; i++) {
+        const struct sg_constraint *c = sg_matcher_constraint(matcher);
+        struct ids ids = {0};
+        bool given_up;
+        memset(bits, 0xFF, sizeof bits);
+        c->mask(c->arg, bits);
+        if (tokenizer_encode(e->tokenizer, answer + i, 1, false, &ids, NULL) == SG_OK && !ids.failed)
+            c->accept(c->arg, ids.data[0]);
+        else
+            failed = true;
+        ids_free(&ids);
+        sg_matcher_complete(matcher, &given_up);
+        failed |= given_up;
+    }
+    if (status == SG_OK && !failed)
+        CHECKF(sg_matcher_complete(matcher, &failed) && !failed, "%s", answer);
+    sg_matcher_close(matcher);
+    sg_grammar_close(grammar);
+    return failed ? fail(err, SG_NO_MEMORY, "out of memory while matching") : status;
+}
+
+static struct sg_engine *open_vocabulary(void)
+{
+    struct sg_engine *e = NULL;
+    struct sg_options o = {.model_path = test_path("models/mini-q1.gguf"), .weights_unneeded = true};
+    CHECK(sg_open(&e, &o, NULL) == SG_OK);
+    return e;
+}
+
+TEST(every_allocation_of_a_grammar_may_fail)
+{
+    static const char schema[] =
+        "{\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"^[ab]+$\",\"maxLength\":4},\"b\":{\"anyOf\":[{\"type\":\"integer\","
+        "\"multipleOf\":3,\"maximum\":20},{\"$ref\":\"#\"}]}},\"required\":[\"a\"],\"additionalProperties\":{\"enum\":[1,\"x\"]}}";
+    static const struct {
+        enum sg_grammar_kind kind;
+        const char *text, *answer;
+    } cases[] = {
+        {SG_GRAMMAR_SCHEMA, schema, "{\"a\":\"ab\", \"b\":{\"a\":\"b\"},\"c\":1}"},
+        {SG_GRAMMAR_FIELDS, "x int, y bool: really", "{\"x\":-5,\"y\":true}"},
+        {SG_GRAMMAR_REGEX, "(a|[^a-c]{2,80}|\\d+)*b{2,3}", "a12xyzabb"},
+        {SG_GRAMMAR_GBNF, "root ::= \"a\" root \"b\" | x{1,100}\nx ::= [0-9] | \"\"", "aa12bb"},
+        {SG_GRAMMAR_CHOICES, "one", "one"},
+    };
+    enum {
+        TREE = 9
+    }; /* allocations that stay with the engine once its vocabulary's tree is built */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sg_engine *e = NULL;
+        bool reached = true;
+        size_t n = 0;
+        while (reached && ++n < 20000) {
+            struct sg_error err = {.status = SG_OK};
+            if (n % 50 == 1) { /* now and then an engine that has not built the tree yet */
+                sg_close(e);
+                e = open_vocabulary();
+                if (!e)
+                    return;
+            }
+            bool had_tree = e->trie;
+            size_t before = atomic_load(&live);
+            atomic_store(&failing, atomic_load(&allocations) + n);
+            enum sg_status status = use_grammar(e, cases[i].kind, cases[i].text, cases[i].answer, &err);
+            reached = atomic_load(&allocations) >= atomic_load(&failing);
+            atomic_store(&failing, 0);
+            size_t expected = before + (!had_tree && e->trie ? TREE : 0);
+            CHECKF(atomic_load(&live) == expected, "case %zu, allocation %zu: %zd blocks leak", i, n,
+                   (ssize_t)(atomic_load(&live) - expected));
+            CHECKF(status == SG_OK || (reached && status == SG_NO_MEMORY), "case %zu, allocation %zu: status %d, %s", i, n, (int)status,
+                   err.message);
+        }
+        sg_close(e);
+        CHECKF(n > 20 && n < 20000, "case %zu: %zu allocations", i, n);
     }
 }
 

@@ -227,6 +227,7 @@ TEST(grammar_regex_syntax)
         {"a{,2}", "a{,2}", "aa"},
         {"\\S\\s\\S", "a b", "a  "},
         {".", "\xE2\x82\xAC", "\n"},
+        {"a.", "a\t", "a\xE2\x80\xA8"},
         {"", "", "a"},
         {"a|", "", "b"},
         {"[^\\d]", "x", "7"},
@@ -345,6 +346,24 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Every token of the vocabulary: the mask against reading it. */
+static size_t wrong_bits(struct subject *s, const struct trie *t, const struct matcher *m, const uint32_t *bits)
+{
+    size_t wrong = 0;
+    for (size_t id = 0; id < t->n_vocab; id++) {
+        size_t len = t->begin[id + 1] - t->begin[id];
+        struct matcher probe;
+        if (len == 0)
+            continue;
+        matcher_start(&probe, s->matching);
+        probe.set = m->set;
+        matcher_read(&probe, t->bytes + t->begin[id], len);
+        wrong += matcher_alive(&probe) != (bits[id / 32] >> id % 32 & 1);
+        matcher_stop(&probe);
+    }
+    return wrong;
+}
+
 /* Goes through one random answer, comparing each mask with what reading each token says. */
 static void check_masks(struct subject *s, const struct trie *t, size_t n_tokens, size_t samples)
 {
@@ -362,6 +381,8 @@ static void check_masks(struct subject *s, const struct trie *t, size_t n_tokens
         }
         int32_t chosen = -1;
         size_t n = 0;
+        if (step % 20 == 7)
+            CHECKF(wrong_bits(s, t, &m, bits) == 0, "step %zu", step);
         for (size_t k = 0; k < samples; k++) {
             /* half of the tokens tried are among the allowed ones, else few would be */
             size_t id = test_below(t->n_vocab);
@@ -547,6 +568,22 @@ TEST(grammar_hostile)
         buf_free(&b);
     }
     CHECKF(seconds() - begin < 60, "%.1f s", seconds() - begin);
+}
+
+/* A list written by recursion comes back to the same place instead of growing a stack. */
+TEST(grammar_recursion_at_the_end)
+{
+    static const char text[] = "root ::= item root | item\nitem ::= [a-c] | \"(\" root \")\"";
+    struct subject s;
+    if (!CHECK(open_gbnf(&s, text, strlen(text), small_vocabulary()) == SG_OK))
+        return;
+    struct machine *m = machine_open(&s.a, 4);
+    uint32_t set = m ? machine_start(m) : SET_DEAD;
+    for (int i = 0; m && i < 2000; i++)
+        set = machine_step(m, set, s.a.class_of[(uint8_t) "abc"[test_below(3)]]);
+    CHECKF(m && m->n_sets < 20 && m->n_nodes < 20 && m->sets[set].accept, "%zu sets, %zu nodes", m ? m->n_sets : 0, m ? m->n_nodes : 0);
+    machine_close(m);
+    subject_close(&s);
 }
 
 /* Forgetting what is not needed does not change where an answer is. */

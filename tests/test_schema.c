@@ -297,3 +297,50 @@ TEST(schema_in_short)
         buf_free(&out);
     }
 }
+
+/* What is accepted and what is not, text by text. */
+TEST(schema_accepts)
+{
+    static const struct {
+        const char *schema, *yes[4], *no[4];
+    } cases[] = {
+        {"{\"type\":\"string\",\"minLength\":1,\"maxLength\":1}",
+         {"\"a\"", "\"\\u00e9\"", "\"\\ud83d\\ude00\"", "\"\\n\""},
+         {"\"ab\"", "\"\\ud800\"", "\"\\ude00\"", "\"\n\""}},
+        {"{\"type\":\"string\"}",
+         {"\"\"", "\"\\/\"", "\"\\uD7FF\"", "\"\xF0\x9F\x98\x80\""},
+         {"\"\\ud83d\\u0041\"", "\"\\x\"", "\"\\u12g4\"", "\"\xED\xA0\x80\""}},
+        {"{\"type\":\"integer\",\"minimum\":-5,\"maximum\":120}", {"0", "-5", "120", "99"}, {"-6", "121", "007", "-0"}},
+        {"{\"type\":\"number\",\"exclusiveMinimum\":0,\"maximum\":1.5}", {"0.1", "1", "1.5", "1.50"}, {"0", "0.0", "1.51", "1."}},
+        {"{\"type\":\"number\",\"multipleOf\":0.25,\"minimum\":0}", {"0.25", "0.5", "3", "1.50"}, {"0.2", "0.26", "-0.25", "1."}},
+        {"{\"type\":\"integer\",\"multipleOf\":12,\"maximum\":100,\"minimum\":13}", {"24", "96", "36", "48"}, {"12", "108", "25", "0"}},
+        {"{\"properties\":{\"a\":{\"const\":1},\"b\":{\"const\":2}},\"required\":[\"b\"]}",
+         {"{\"b\":2}", "{\"a\": 1, \"b\": 2}", "{ \"b\":2 }", "{\n  \"a\": 1,\n  \"b\": 2\n}"},
+         {"{}", "{\"a\":1}", "{\"b\":2,\"a\":1}", "{\"b\":2,}"}},
+        {"{\"properties\":{\"ab\":{\"const\":1}},\"additionalProperties\":{\"const\":2}}",
+         {"{}", "{\"ab\":1,\"abc\":2,\"a\":2}", "{\"\":2}", "{\"b\\n\":2}"},
+         {"{\"ab\":2}", "{\"x\":1}", "{\"\\u0061b\":2}", "{\"ab\":1,\"ab\":2}"}},
+        {"{\"items\":{\"type\":\"null\"},\"minItems\":1,\"maxItems\":2}",
+         {"[null]", "[null,null]", "[ null, null ]", "[\n\tnull\n]"},
+         {"[]", "[null,null,null]", "[null,]", "[,null]"}},
+        {"{}", {"{\"a\":[1,{\"b\":null}]}", "-1.5e-7", "[[[[]]]]", "\"x\""}, {"", "01", "1e999", "tru"}},
+        {"{\"type\":\"string\",\"format\":\"date\"}",
+         {"\"2024-02-29\"", "\"2000-02-29\"", "\"1999-12-31\"", "\"0001-01-01\""},
+         {"\"2023-02-29\"", "\"1900-02-29\"", "\"2024-04-31\"", "\"2024-13-01\""}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct subject s;
+        if (!CHECKF(subject_open(&s, cases[i].schema, strlen(cases[i].schema), qwen_vocabulary()) == SG_OK, "%s: %s", cases[i].schema,
+                    s.err.message))
+            continue;
+        for (size_t k = 0; k < 8; k++) {
+            const char *text = k < 4 ? cases[i].yes[k] : cases[i].no[k - 4];
+            struct matcher m;
+            matcher_start(&m, s.matching);
+            matcher_read(&m, text, strlen(text));
+            CHECKF(matcher_complete(&m) == (k < 4), "%s: %s", cases[i].schema, text);
+            matcher_stop(&m);
+        }
+        subject_close(&s);
+    }
+}
