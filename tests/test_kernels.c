@@ -627,7 +627,8 @@ TEST(kernels_scalar_plain)
             double bound = 1e-5, half = 0.5 * (double)most / PROB_MAX / (double)sum;
             for (size_t p = 0; p < n_valid; p++)
                 bound += half * abs(v.code[p / 4 * DIM * 4 + i * 4 + p % 4]);
-            CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < bound, "%g, not %g to within %g", (double)(o[i] / sum), exact[i] / total, bound);
+            CHECKF(fabs((double)o[i] / (double)sum - exact[i] / total) < bound, "%g, not %g to within %g", (double)(o[i] / sum),
+                   exact[i] / total, bound);
         }
     }
     const float tied[] = {-1, 3, 0, 3, -3}, zero[] = {-0.0f, 0.0f}, none[] = {0, NAN};
