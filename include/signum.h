@@ -76,12 +76,13 @@ struct sg_engine;
 struct sg_session;
 struct sg_reply;
 
-enum sg_act {    /* what activations are rounded to before a 1-bit matmul */
-    SG_ACT_INT8, /* int8, one scale per 128: the default */
-    SG_ACT_F32,  /* not rounded, weights dequantized: the fidelity reference */
+enum sg_act {     /* what activations are rounded to before a 1-bit matmul */
+    SG_ACT_INT8,  /* int8, one scale per 128: the default */
+    SG_ACT_F32,   /* not rounded, weights dequantized: the fidelity reference, slow */
+    SG_ACT_INT16, /* 15 bits, one scale per 128: almost the reference, at most of int8's speed */
 };
 
-enum sg_matmul { /* how 1-bit weights meet int8 activations; all give the same bits */
+enum sg_matmul { /* how 1-bit weights meet rounded activations; all give the same bits */
     SG_MATMUL_AUTO,
     SG_MATMUL_SIGN,     /* sign-scaled: masked or negated int8 sums */
     SG_MATMUL_POPCOUNT, /* int8 as eight bit planes, AND/XNOR and popcount */

@@ -39,7 +39,7 @@ static enum sg_status open_kernels(struct sg_engine *e, const struct sg_options 
     if (wrong)
         return fail(err, SG_FAIL, "self-test: kernel %s of level %s computes wrong results on this CPU; SIGNUM_ISA=scalar avoids it", wrong,
                     e->kernels.level);
-    if (o->matmul != SG_MATMUL_AUTO && !e->kernels.q1[o->matmul - 1])
+    if (!matmul_has_family(&(struct matmul){.kernels = &e->kernels, .act = o->act, .family = o->matmul}))
         return fail(err, SG_USAGE, "this --matmul family does not exist at level %s", e->kernels.level);
     return SG_OK;
 }
@@ -120,10 +120,9 @@ static void fill_info(struct sg_engine *e)
         i->isa = e->kernels.level;
         i->n_threads = pool_threads(e->pool);
         const struct matmul *mm = &e->forward.mm;
-        int one = mm->family == SG_MATMUL_AUTO ? e->kernels.q1_auto(1) : (int)mm->family - 1;
-        int many = mm->family == SG_MATMUL_AUTO ? e->kernels.q1_auto(mm->max_tokens) : one;
-        snprintf(e->kernels_text, sizeof e->kernels_text, "%s %s%s%s", e->kernels.level, e->kernels.q1[one](1)->name,
-                 one == many ? "" : "/", one == many ? "" : e->kernels.q1[many](mm->max_tokens)->name);
+        const char *one = matmul_family(mm, 1)->name, *many = matmul_family(mm, mm->max_tokens)->name;
+        bool same = strcmp(one, many) == 0;
+        snprintf(e->kernels_text, sizeof e->kernels_text, "%s %s%s%s", e->kernels.level, one, same ? "" : "/", same ? "" : many);
     }
     i->kernels = e->kernels_text;
 }

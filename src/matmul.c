@@ -17,13 +17,20 @@ static enum form form_of(const struct matmul *m, enum quant_type type)
     return type == QUANT_Q1_0 ? FORM_Q1 : FORM_CODES;
 }
 
-static const struct q1_family *choose(const struct matmul *m, size_t tokens)
+static bool is_wide(const struct matmul *m) { return m->act == SG_ACT_INT16; }
+
+static size_t planes_of(const struct matmul *m) { return is_wide(m) ? WIDE_PLANES : 1; }
+
+bool matmul_has_family(const struct matmul *m)
+{
+    return m->family == SG_MATMUL_AUTO || (is_wide(m) ? m->kernels->q1_wide : m->kernels->q1)[m->family - 1];
+}
+
+const struct q1_family *matmul_family(const struct matmul *m, size_t tokens)
 {
     const struct kernels *k = m->kernels;
-    int wanted = m->family == SG_MATMUL_AUTO ? k->q1_auto(tokens) : (int)m->family - 1;
-    if (!k->q1[wanted]) /* tables do not exist at every level; all give the same bits */
-        wanted = k->q1_auto(tokens);
-    return k->q1[wanted](tokens);
+    int wanted = m->family != SG_MATMUL_AUTO ? (int)m->family - 1 : is_wide(m) ? k->q1_wide_auto(tokens) : k->q1_auto(tokens);
+    return (is_wide(m) ? k->q1_wide : k->q1)[wanted](tokens);
 }
 
 static size_t packed_stride(const struct q1_family *q1, size_t groups, size_t tokens)
@@ -35,10 +42,10 @@ void matmul_layout(struct matmul *m, struct arena *a)
 {
     size_t threads = (size_t)pool_threads(m->pool), groups = DIV_UP(m->max_cols, (size_t)GROUP), packed = 0;
     for (size_t tokens = 1; tokens <= m->max_tokens; tokens++) {
-        const struct q1_family *q1 = choose(m, tokens);
+        const struct q1_family *q1 = matmul_family(m, tokens);
         packed = MAX(packed, packed_stride(q1, groups, tokens) * DIV_UP(tokens, q1->max_tokens));
     }
-    m->q = ARENA_ARRAY(a, int8_t, m->max_tokens * groups * GROUP);
+    m->q = ARENA_ARRAY(a, int8_t, m->max_tokens * planes_of(m) * groups * GROUP);
     m->scale = ARENA_ARRAY(a, float, m->max_tokens *groups);
     m->packed = arena_take(a, packed);
     m->rows = ARENA_ARRAY(a, float, threads *groups *GROUP);
@@ -52,8 +59,13 @@ static void quantize_tokens(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     struct matmul *m = arg;
     size_t groups = m->cols / GROUP;
-    for (size_t t = begin; t < end; t++)
-        m->finite[t] = m->kernels->quantize_i8(m->q + t * m->cols, m->scale + t * groups, m->x + t * m->cols, m->cols);
+    for (size_t t = begin; t < end; t++) {
+        const float *x = m->x + t * m->cols;
+        int8_t *q = m->q + t * planes_of(m) * m->cols;
+        float *scale = m->scale + t * groups;
+        m->finite[t] =
+            is_wide(m) ? m->kernels->quantize_i16(q, q + m->cols, scale, x, m->cols) : m->kernels->quantize_i8(q, scale, x, m->cols);
+    }
 }
 
 /* Items are (chunk of tokens, group). */
@@ -66,30 +78,31 @@ static void pack_groups(void *arg, size_t begin, size_t end, int worker)
     while (begin < end) {
         size_t c = begin / groups, group0 = begin % groups, group1 = MIN(groups, group0 + (end - begin));
         size_t t0 = c * chunk, n = MIN(m->tokens - t0, chunk);
-        m->q1->pack((uint8_t *)m->packed + c * stride, m->q + t0 * m->cols, m->scale + t0 * groups, groups, n, group0, group1);
+        m->q1->pack((uint8_t *)m->packed + c * stride, m->q + t0 * planes_of(m) * m->cols, m->scale + t0 * groups, groups, n, group0,
+                    group1);
         begin += group1 - group0;
     }
 }
 
 bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, const struct tensor *const *weights, size_t n_weights)
 {
-    bool needs_int8 = false, needs_packed = false;
+    bool needs_codes = false, needs_packed = false;
     for (size_t i = 0; i < n_weights; i++) {
         enum form form = form_of(m, weights[i]->type);
-        needs_int8 |= form != FORM_FLOAT;
+        needs_codes |= form != FORM_FLOAT;
         needs_packed |= form == FORM_Q1;
     }
     m->x = x;
     m->tokens = tokens;
     m->cols = cols;
-    if (!needs_int8)
+    if (!needs_codes)
         return true;
     pool_run(m->pool, tokens, MAX((size_t)8192 / cols, (size_t)1), quantize_tokens, m);
     for (size_t t = 0; t < tokens; t++)
         if (!m->finite[t])
             return false;
     if (needs_packed) {
-        m->q1 = choose(m, tokens);
+        m->q1 = matmul_family(m, tokens);
         size_t groups = cols / GROUP, n = DIV_UP(tokens, m->q1->max_tokens) * groups;
         /* Pieces of at least 2,048 activations: below that waking a thread costs more. */
         size_t per_item = MIN(tokens, m->q1->max_tokens) * GROUP;
@@ -118,11 +131,13 @@ static void code_rows(const struct matmul *m, const struct matmul_op *op, size_t
     for (size_t r = row0; r < row1; r++) {
         quant_codes(w->type, codes, d, w->data + r * w->row_bytes, w->cols);
         for (size_t t = 0; t < m->tokens; t++) {
-            const int8_t *q = m->q + t * m->cols;
+            const int8_t *q = m->q + t * planes_of(m) * m->cols;
             const float *s = m->scale + t * groups;
             float acc = 0;
             for (size_t i = 0; i < n_pieces; i++) {
                 int32_t isum = m->kernels->dot_i8(codes + i * piece, q + i * piece, piece);
+                if (is_wide(m))
+                    isum = WIDE_UNIT * isum + m->kernels->dot_i8(codes + i * piece, q + m->cols + i * piece, piece);
                 acc = fmaf(d[i] * s[i * piece / GROUP], (float)isum, acc);
             }
             op->y[t * op->y_stride + r] = acc;

@@ -24,7 +24,7 @@ struct matmul {
     /* scratch: the current input in the forms that its weights need */
     const float *x; /* (tokens, cols), the caller's */
     size_t tokens, cols;
-    int8_t *q;    /* (tokens, cols) */
+    int8_t *q;    /* (tokens, cols), or of wide activations (tokens, WIDE_PLANES, cols) */
     float *scale; /* (tokens, cols / 128) */
     void *packed;
     const struct q1_family *q1;
@@ -37,6 +37,12 @@ struct matmul {
 /* Carves the scratch for inputs up to max_tokens x max_cols. Call with a measuring
  * arena first. Everything but the scratch must be set. */
 void matmul_layout(struct matmul *m, struct arena *a);
+
+/* The family that multiplies Q1_0 weights with so many tokens. */
+const struct q1_family *matmul_family(const struct matmul *m, size_t tokens);
+
+/* Whether the wanted family exists at this level, for the wanted activations. */
+bool matmul_has_family(const struct matmul *m);
 
 /* Makes x (tokens, cols) the input of the following matmul_run calls with these
  * weights. False: x holds a NaN or an infinity. */

@@ -130,6 +130,37 @@ TEST(engine_golden_logits)
     }
 }
 
+/* The mean over all reference rows of a model. */
+static double mean_divergence(const char *name, const struct golden_logits *g, enum sg_act act, enum sg_kv_type kv)
+{
+    struct sg_engine *e = open_model(name, &(struct sg_options){.act = act, .type_k = kv, .type_v = kv, .n_threads = 2});
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_sequences; i++) {
+        const struct golden_sequence *s = &g->sequence[i];
+        float *got = all_logits(e, s->ids, s->n_ids, s->n_ids);
+        for (size_t p = 0; p < s->n_positions; p++, n++)
+            sum += divergence(g->rows + (s->first_row + p) * g->n_vocab, got + (size_t)s->positions[p] * g->n_vocab, g->n_vocab);
+        free(got);
+    }
+    sg_close(e);
+    return sum / (double)n;
+}
+
+/* Seven more bits make errors 129 times smaller, and divergence goes with their square. What a
+ * cache in f16 costs is far less than int8, far more than int16. */
+TEST(engine_int16_fidelity)
+{
+    static const char *const names[] = {"mini-q1", "q1-untied", "q2-g64", "mixed"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct golden_logits *g = golden_load(names[i]);
+        double narrow = mean_divergence(names[i], g, SG_ACT_INT8, SG_KV_F16), wide = mean_divergence(names[i], g, SG_ACT_INT16, SG_KV_F16);
+        double alone = mean_divergence(names[i], g, SG_ACT_INT16, SG_KV_F32);
+        CHECKF(wide * 500 < narrow, "%s: KL of int8 %g, of int16 %g", names[i], narrow, wide);
+        CHECKF(alone * 5000 < narrow, "%s: KL of int8 %g, of int16 without rounding the cache %g", names[i], narrow, alone);
+    }
+}
+
 static size_t argmax(const float *x, size_t n)
 {
     size_t best = 0;
@@ -186,12 +217,12 @@ static void check_same(const char *name, const float *expected, const int32_t *i
 }
 
 /* One family on one level; levels without that family are left out. */
-static bool family_exists(const char *name, const char *isa, enum sg_matmul family)
+static bool family_exists(const char *name, const char *isa, enum sg_act act, enum sg_matmul family)
 {
     char file[128];
     struct sg_engine *e;
     snprintf(file, sizeof file, "models/%s.gguf", name);
-    struct sg_options o = {.model_path = test_path(file), .isa = isa, .matmul = family, .n_threads = 1};
+    struct sg_options o = {.model_path = test_path(file), .isa = isa, .act = act, .matmul = family, .n_threads = 1};
     bool ok = sg_open(&e, &o, NULL) == SG_OK;
     sg_close(e);
     return ok;
@@ -212,7 +243,7 @@ static void check_identity(const char *name, enum sg_act act, enum sg_kv_type ty
     char *save = NULL;
     for (char *isa = strtok_r(levels, " ", &save); isa; isa = strtok_r(NULL, " ", &save)) {
         for (int family = SG_MATMUL_AUTO; family <= (int)last_family; family++) {
-            if (!family_exists(name, isa, (enum sg_matmul)family))
+            if (!family_exists(name, isa, act, (enum sg_matmul)family))
                 continue;
             const size_t chunks[] = {1, 2 + test_below(40), n};
             bool best = *save == 0;
@@ -237,6 +268,8 @@ TEST(engine_identity)
     check_identity("mixed", SG_ACT_INT8, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
     check_identity("q2-g64", SG_ACT_INT8, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
     check_identity("mini-q1", SG_ACT_F32, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
+    check_identity("q1-tied", SG_ACT_INT16, SG_KV_F32, SG_KV_F32, SG_MATMUL_TABLES);
+    check_identity("mixed", SG_ACT_INT16, SG_KV_F16, SG_KV_F16, SG_MATMUL_AUTO);
     check_identity("q1-untied", SG_ACT_INT8, SG_KV_Q8_0, SG_KV_Q8_0, SG_MATMUL_AUTO);
     check_identity("f16-defaults", SG_ACT_F32, SG_KV_Q8_0, SG_KV_F16, SG_MATMUL_AUTO);
     check_identity("mini-q1", SG_ACT_F32, SG_KV_F32, SG_KV_Q8_0, SG_MATMUL_AUTO);

@@ -240,6 +240,27 @@ static void check_integers(const struct kernels *k)
             CHECK(!ref->quantize_i8(place(OUT_A, n), scale_a, x, n));
         }
     }
+    for (size_t round = 0; k->quantize_i16 && round < 1500; round++) {
+        size_t n = (size_t)test_below(7) * GROUP, groups = n / GROUP, kind = round % KINDS;
+        float *x = floats(IN_A, n), *scale_a = floats(STATE_A, groups), *scale_b = floats(STATE_B, groups);
+        fill(x, n, kind == 2 ? 1 : kind);
+        if (round % 4 == 0) /* as above: ties lie at halves of WIDE_MOST */
+            for (size_t i = 0; i < n; i++)
+                x[i] = round % 16 == 0 ? 0
+                       : round % 16 == 4
+                           ? ldexpf((float)((int)test_below(3) - 1), -100 - (int)(i / GROUP % 2))
+                           : (i % GROUP == 0 ? (float)WIDE_MOST : (float)((int)test_below(4 * WIDE_MOST) - 2 * WIDE_MOST) * 0.5f);
+        poison(2 * n);
+        int8_t *a = place(OUT_A, 2 * n), *b = place(OUT_B, 2 * n);
+        CHECK(k->quantize_i16(a, a + n, scale_a, x, n) && ref->quantize_i16(b, b + n, scale_b, x, n));
+        CHECKF(same_bytes(2 * n) && memcmp(scale_a, scale_b, groups * sizeof *scale_a) == 0, "%s quantize_i16 n %zu round %zu", k->level, n,
+               round);
+        if (n) {
+            static const float bad[] = {NAN, INFINITY, -INFINITY};
+            x[test_below(n)] = bad[round % 3];
+            CHECKF(!k->quantize_i16(a, a + n, scale_a, x, n), "%s quantize_i16 overlooks %g", k->level, (double)bad[round % 3]);
+        }
+    }
     for (size_t round = 0; k->quantize_head && round < 1500; round++) {
         size_t n = some_length(1);
         float *x = floats(IN_A, n);
@@ -398,7 +419,7 @@ TEST(kernels_attention) { each_level(check_attention, false); }
 /* ------------------------------------------------------- one-bit matrices */
 
 static void plain_q1(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const int8_t *q,
-                     const float *scale, size_t tokens)
+                     const float *scale, size_t tokens, size_t planes)
 {
     for (size_t r = row0; r < row1; r++) {
         for (size_t t = 0; t < tokens; t++) {
@@ -406,9 +427,12 @@ static void plain_q1(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
             for (size_t g = 0; g < groups; g++) {
                 const uint8_t *block = w + (r * groups + g) * 18;
                 float d = f16_to_f32((uint16_t)(block[0] | block[1] << 8));
+                const int8_t *x = q + (t * planes * groups + g) * GROUP;
                 int32_t isum = 0;
-                for (size_t i = 0; i < GROUP; i++)
-                    isum += (block[2 + i / 8] >> i % 8 & 1 ? 1 : -1) * q[(t * groups + g) * GROUP + i];
+                for (size_t i = 0; i < GROUP; i++) {
+                    int32_t activation = planes == 2 ? 128 * x[i] + x[groups * GROUP + i] : x[i];
+                    isum += (block[2 + i / 8] >> i % 8 & 1 ? 1 : -1) * activation;
+                }
                 acc = fmaf(d * scale[t * groups + g], (float)isum, acc);
             }
             y[t * y_stride + r] = acc;
@@ -435,11 +459,18 @@ static void fill_weights(uint8_t *w, size_t blocks)
     }
 }
 
-static void fill_activations(int8_t *q, float *scale, size_t tokens, size_t groups)
+static void fill_scales(float *scale, size_t n)
 {
-    for (size_t i = 0; i < tokens * groups; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t kind = test_below(8);
         scale[i] = kind == 0 ? 0 : kind == 1 ? ldexpf(1, -130) : fabsf(test_normal()) * 0.02f;
+    }
+}
+
+static void fill_activations(int8_t *q, size_t n_groups)
+{
+    for (size_t i = 0; i < n_groups; i++) {
+        size_t kind = test_below(8);
         for (size_t j = 0; j < GROUP; j++)
             q[i * GROUP + j] = (int8_t)(kind == 0   ? 0
                                         : kind == 2 ? 127
@@ -449,20 +480,21 @@ static void fill_activations(int8_t *q, float *scale, size_t tokens, size_t grou
     }
 }
 
-static void check_family(const char *level, const struct q1_family *family, size_t tokens, size_t rows, size_t groups)
+static void check_family(const char *level, const struct q1_family *family, size_t tokens, size_t rows, size_t groups, size_t planes)
 {
     uint8_t *w = place(IN_A, rows * groups * 18 + test_below(2));
-    int8_t *q = place(IN_B, tokens * groups * GROUP);
+    int8_t *q = place(IN_B, tokens * planes * groups * GROUP);
     float *scale = floats(IN_C, tokens * groups);
     fill_weights(w, rows * groups);
-    fill_activations(q, scale, tokens, groups);
+    fill_scales(scale, tokens * groups);
+    fill_activations(q, tokens * planes * groups);
     size_t row0 = test_below(2) ? 0 : test_below(rows + 1), row1 = test_below(2) ? rows : row0 + test_below(rows - row0 + 1);
     row0 = MIN(row0, row1);
 
     size_t stride = rows + test_below(5), n_y = tokens * stride + 16;
     poison(n_y * sizeof(float));
     float *a = floats(OUT_A, n_y), *b = floats(OUT_B, n_y);
-    plain_q1(b + 8, stride, w, row0, row1, groups, q, scale, tokens);
+    plain_q1(b + 8, stride, w, row0, row1, groups, q, scale, tokens, planes);
 
     size_t packed_bytes = family->packed_bytes(groups, tokens);
     void *packed = place(PACKED_A, ROUND_UP(packed_bytes, (size_t)64));
@@ -471,27 +503,32 @@ static void check_family(const char *level, const struct q1_family *family, size
     family->pack(packed, q, scale, groups, tokens, cut, groups);
     family->pack(packed, q, scale, groups, tokens, 0, cut);
     family->run(a + 8, stride, w, row0, row1, groups, packed, tokens);
-    CHECKF(same_floats(a, b, n_y), "%s %s tokens %zu rows %zu [%zu, %zu) groups %zu", level, family->name, tokens, rows, row0, row1,
-           groups);
+    CHECKF(same_floats(a, b, n_y), "%s %s planes %zu tokens %zu rows %zu [%zu, %zu) groups %zu", level, family->name, planes, tokens, rows,
+           row0, row1, groups);
 }
 
-static void check_q1(const struct kernels *k)
+static void check_families(const char *level, q1_pick *const families[Q1_FAMILIES], size_t planes)
 {
     static const char *const names[Q1_FAMILIES] = {"sign", "popcount", "tables"};
     for (size_t f = 0; f < Q1_FAMILIES; f++) {
-        for (size_t tokens = 1; k->q1[f] && tokens <= 300; tokens += tokens < 36 ? 1 : 37) {
-            const struct q1_family *family = k->q1[f](tokens);
-            CHECKF(strcmp(family->name, names[f]) == 0, "%s %s", k->level, family->name);
+        for (size_t tokens = 1; families[f] && tokens <= 300; tokens += tokens < 36 ? 1 : 37) {
+            const struct q1_family *family = families[f](tokens);
+            CHECKF(strcmp(family->name, names[f]) == 0, "%s %s", level, family->name);
             size_t n = MIN(tokens, family->max_tokens), tile = family->row_tile;
             const size_t rows[] = {0, 1, tile - 1, tile, tile + 1, 2 * tile + test_below(tile), 1 + test_below(100)};
             for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
                 if (n > 36 && i % 3 != (tokens + f) % 3)
                     continue; /* long ones cost much */
                 size_t groups = test_below(12) ? 1 + test_below(4) : 1 + test_below(17);
-                check_family(k->level, family, n, rows[i], groups);
+                check_family(level, family, n, rows[i], groups, planes);
             }
         }
     }
+}
+
+static void check_q1(const struct kernels *k)
+{
+    check_families(k->level, k->q1, 1);
     for (size_t tokens = 1; k->q1_auto && tokens <= 1000; tokens++) {
         struct kernels best;
         int f = k->q1_auto(tokens);
@@ -499,7 +536,20 @@ static void check_q1(const struct kernels *k)
                tokens);
     }
 }
+
+static void check_q1_wide(const struct kernels *k)
+{
+    check_families(k->level, k->q1_wide, WIDE_PLANES);
+    for (size_t tokens = 1; k->q1_wide_auto && tokens <= 1000; tokens++) {
+        struct kernels best;
+        int f = k->q1_wide_auto(tokens);
+        CHECKF(kernels_select(&best, cpu_features(), k->level) && f >= 0 && f < Q1_FAMILIES && best.q1_wide[f], "%s q1_wide_auto %zu",
+               k->level, tokens);
+    }
+}
+
 TEST(kernels_q1) { each_level(check_q1, true); }
+TEST(kernels_q1_wide) { each_level(check_q1_wide, true); }
 
 #ifdef SIGNUM_HAVE_amx
 extern const struct kernels kernels_amx_model; /* amx_model.c */
@@ -510,7 +560,7 @@ TEST(kernels_amx_model)
     make_buffers();
     for (size_t round = 0; (needs & ~cpu_features()) == 0 && round < 60; round++) {
         size_t tokens = round < 36 ? round + 1 : 1 + test_below(128), rows = test_below(round < 36 ? 70 : 35), groups = 1 + test_below(9);
-        check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups);
+        check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups, 1);
     }
 }
 #endif
@@ -550,12 +600,18 @@ TEST(kernels_scalar_plain)
             CHECK(y[i + half] == fmaf(x[i], w[i + half], x[i + half] * w[i]));
         }
 
-        CHECK(k->quantize_i8(q, scale, x, groups * GROUP));
+        int8_t high[6 * GROUP], low[6 * GROUP];
+        float wide_scale[6];
+        CHECK(k->quantize_i8(q, scale, x, groups * GROUP) && k->quantize_i16(high, low, wide_scale, x, groups * GROUP));
         for (size_t g = 0; g < groups; g++) {
             float amax = 0;
             for (size_t j = 0; j < GROUP; j++)
                 amax = fmaxf(amax, fabsf(x[g * GROUP + j]));
-            CHECK(scale[g] == (amax < 0x1p-100f ? 0 : amax / 127));
+            CHECK(scale[g] == (amax < 0x1p-100f ? 0 : amax / 127) && wide_scale[g] == (amax < 0x1p-100f ? 0 : amax / 16383));
+            for (size_t j = g * GROUP; j < (g + 1) * GROUP; j++) {
+                CHECK(128 * high[j] + low[j] == (amax < 0x1p-100f ? 0 : fminf(16383, fmaxf(-16383, rintf(x[j] * (16383 / amax))))));
+                CHECK(high[j] >= -127 && low[j] >= -127);
+            }
             for (size_t j = 0; j < GROUP; j++)
                 CHECK(q[g * GROUP + j] == (amax < 0x1p-100f ? 0 : fminf(127, fmaxf(-127, rintf(x[g * GROUP + j] * (127 / amax))))));
         }
@@ -654,7 +710,8 @@ TEST(kernels_select)
         CHECK(!level->dot_f32 || k.dot_f32 == level->dot_f32);
         CHECK(k.quantize_i8 && k.dot_f32 && k.dot_i8 && k.rmsnorm && k.add && k.silu_mul && k.rope && k.f16_from_f32 && k.f32_from_f16 &&
               k.argmax && k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 &&
-              k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto);
+              k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto && k.quantize_i16 &&
+              k.q1_wide[0] && k.q1_wide[1] && k.q1_wide_auto);
         const char *wrong = kernels_self_test(&k);
         CHECKF(!wrong, "%s: %s", level->level, wrong);
     }

@@ -120,6 +120,9 @@ TEST(state_refuses)
     other = open_engine("models/mini-q1.gguf", SG_KV_F32, SG_ACT_INT8);
     check_refused(other, 100, path, "other settings");
     sg_close(other);
+    other = open_engine("models/mini-q1.gguf", SG_KV_F16, SG_ACT_INT16);
+    check_refused(other, 100, path, "other settings");
+    sg_close(other);
     other = open_engine("models/mini-q1.gguf", SG_KV_F16, SG_ACT_F32);
     check_refused(other, 100, path, "other settings");
     sg_close(other);

@@ -256,7 +256,7 @@ static void put_settings(struct buf *b, const struct batch_defaults *d, const st
     put_float(b, "presence_penalty", s->presence_penalty);
     put_float(b, "frequency_penalty", s->frequency_penalty);
     buf_printf(b, ",\"n_predict\":%lld,\"think_budget\":%lld,\"n_ctx\":%zu,\"act\":\"%s\"}", (long long)r->n_predict,
-               (long long)r->think_budget, d->n_ctx, d->o->act == SG_ACT_F32 ? "f32" : "int8");
+               (long long)r->think_budget, d->n_ctx, options_act_name(d->o));
 }
 
 static void count(const struct batch_request *r, size_t *answer, size_t *thinking)

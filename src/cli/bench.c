@@ -236,6 +236,7 @@ static void row_fields(const struct bench *b, const struct result *r, emit_fn *e
     number(emit, arg, "n_threads", r->threads);
     emit(arg, "type_k", kv_name(b->o->type_k), true);
     emit(arg, "type_v", kv_name(b->o->type_v), true);
+    emit(arg, "act", options_act_name(b->o), true);
     number(emit, arg, "n_prompt", (double)r->n_prompt);
     number(emit, arg, "n_gen", (double)r->n_gen);
     number(emit, arg, "n_depth", (double)r->n_depth);

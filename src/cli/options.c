@@ -59,7 +59,7 @@ struct spec {
 #define ALL (EVALUATE | CMD_BENCH | CMD_INFO | CMD_TOKENIZE | CMD_RENDER)
 #define AT(field) offsetof(struct options, field)
 
-static const char *const act_words[] = {"int8", "f32", NULL};
+static const char *const act_words[] = {"int8", "f32", "int16", NULL}; /* enum sg_act */
 static const char *const matmul_words[] = {"auto", "sign", "popcount", "tables", NULL};
 static const char *const kv_words[] = {"f16", "f32", "q8_0", NULL};
 static const char *const spec_words[] = {"off", "ngram", NULL};
@@ -76,8 +76,8 @@ static const struct spec specs[] = {
     {"-t --threads", "N", "threads; else SIGNUM_THREADS, else physical cores", MODEL, INTEGER, EVALUATE, AT(n_threads), 1, 1024, NULL},
     {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_k), 0, 0, kv_words},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, f32, q8_0", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(type_v), 0, 0, kv_words},
-    {"--act", "TYPE", "activations: int8, f32 (slow, the fidelity reference)", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(act), 0, 0,
-     act_words},
+    {"--act", "TYPE", "activations: int8, int16 (close to f32, less fast), f32 (the reference, slow)", MODEL, CHOICE, EVALUATE | CMD_BENCH,
+     AT(act), 0, 0, act_words},
     {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0,
      matmul_words},
     {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0,
@@ -680,3 +680,5 @@ void options_show(const struct options *o, const struct sg_sampling *sampling, s
         buf_puts(out, in_sampling && !o->given[i] ? "  (the model's default)\n" : "\n");
     }
 }
+
+const char *options_act_name(const struct options *o) { return act_words[o->act]; }

@@ -120,6 +120,9 @@ const char *options_sampling(struct options *o, const struct sg_engine *engine, 
 void options_help(FILE *out, unsigned command, const char *topic);
 bool options_is_topic(const char *name);
 
+/* What records call the chosen rounding of activations: "int8", "int16" or "f32". */
+const char *options_act_name(const struct options *o);
+
 /* The nearest name by edit distance among n, or NULL when none is near. */
 const char *options_nearest(const char *name, const char *const *names, size_t n);
 

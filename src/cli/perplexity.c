@@ -76,7 +76,7 @@ static enum sg_status perplexity(struct sg_engine *engine, const struct options 
             buf_puts(&b, ",\"mean_nll\":");
             json_put_double(&b, mean);
             buf_printf(&b, ",\"tokens\":%zu,\"scored\":%zu,\"chunks\":%zu,\"n_ctx\":%zu,\"act\":\"%s\"}\n", n, s.n, chunks, n_ctx,
-                       o->act == SG_ACT_F32 ? "f32" : "int8");
+                       options_act_name(o));
             if (b.failed)
                 status = fail_memory(err, b.len, "the result");
             else

@@ -152,7 +152,7 @@ static void put_settings(struct buf *b, const struct run *r)
     put_float(b, "dry_multiplier", s->dry_multiplier);
     buf_printf(b, ",\"mirostat\":%d", s->mirostat);
     buf_printf(b, ",\"n_predict\":%lld,\"n_ctx\":%zu", (long long)r->o->n_predict, r->n_ctx);
-    buf_printf(b, ",\"act\":\"%s\",\"raw\":%s", r->o->act == SG_ACT_F32 ? "f32" : "int8", r->o->raw ? "true" : "false");
+    buf_printf(b, ",\"act\":\"%s\",\"raw\":%s", options_act_name(r->o), r->o->raw ? "true" : "false");
     const struct sg_info *i = sg_info(r->engine);
     buf_printf(b, ",\"threads\":%d,\"kernels\":\"%s\"}", i->n_threads, i->kernels);
 }

@@ -96,7 +96,7 @@ static const char *test_vectors(const struct kernels *k, uint64_t *state)
     };
     const struct kernels *ref = &kernels_scalar;
     float x[N], w[N], a[N], b[N], scale_a[2], scale_b[2];
-    int8_t q_a[N], q_b[N], code[N];
+    int8_t q_a[N], q_b[N], code[N], low[N];
     uint16_t h_a[N], h_b[N];
     fill(x, N, 12, state);
     fill(w, N, 3, state);
@@ -104,6 +104,9 @@ static const char *test_vectors(const struct kernels *k, uint64_t *state)
     if (!k->quantize_i8(q_a, scale_a, x, N) || !ref->quantize_i8(q_b, scale_b, x, N) || !same(q_a, q_b, sizeof q_a) ||
         !same(scale_a, scale_b, sizeof scale_a))
         return "quantize_i8";
+    if (!k->quantize_i16(q_a, code, scale_a, x, N) || !ref->quantize_i16(q_b, low, scale_b, x, N) || !same(q_a, q_b, sizeof q_a) ||
+        !same(code, low, sizeof low) || !same(scale_a, scale_b, sizeof scale_a))
+        return "quantize_i16";
     a[0] = k->quantize_head(q_a, w, ODD);
     b[0] = ref->quantize_head(q_b, w, ODD);
     if (!same(a, b, sizeof *a) || !same(q_a, q_b, sizeof q_a))
@@ -209,7 +212,8 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
-static const char *test_q1(const struct kernels *k, uint64_t *state)
+/* The families of one kind: of activations in one plane or two. */
+static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *reference, size_t planes, uint64_t *state)
 {
     enum {
         GROUPS = 2,
@@ -219,21 +223,21 @@ static const char *test_q1(const struct kernels *k, uint64_t *state)
     };
     static const size_t counts[] = {1, 3, TOKENS};
     uint8_t w[ROWS * GROUPS * 18];
-    int8_t q[TOKENS * GROUPS * GROUP];
+    int8_t q[TOKENS * WIDE_PLANES * GROUPS * GROUP];
     float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
     _Alignas(64) uint8_t packed[PACKED];
     for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
         w[i] = i % 18 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
-    for (size_t i = 0; i < sizeof q; i++)
+    for (size_t i = 0; i < TOKENS * planes * GROUPS * GROUP; i++)
         q[i] = (int8_t)(next_random(state) % 255 - 127);
     fill(scale, TOKENS * GROUPS, 1, state);
 
-    const struct q1_family *ref = kernels_scalar.q1[0](TOKENS);
+    const struct q1_family *ref = reference(TOKENS);
     ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
     ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS);
     for (size_t f = 0; f < Q1_FAMILIES; f++) {
-        for (size_t i = 0; k->q1[f] && i < ARRAY_LEN(counts); i++) {
-            const struct q1_family *family = k->q1[f](counts[i]);
+        for (size_t i = 0; families[f] && i < ARRAY_LEN(counts); i++) {
+            const struct q1_family *family = families[f](counts[i]);
             size_t n = MIN(counts[i], family->max_tokens);
             if (family->packed_bytes(GROUPS, n) > PACKED)
                 return family->name;
@@ -253,5 +257,7 @@ const char *kernels_self_test(const struct kernels *k)
     const char *wrong = test_vectors(k, &state);
     if (!wrong)
         wrong = test_attention(k, &state);
-    return wrong ? wrong : test_q1(k, &state);
+    if (!wrong)
+        wrong = test_q1(k->q1, kernels_scalar.q1[0], 1, &state);
+    return wrong ? wrong : test_q1(k->q1_wide, kernels_scalar.q1_wide[0], WIDE_PLANES, &state);
 }

@@ -7,7 +7,7 @@
  *  - integer sums are exact, so their order is free;
  *  - one matmul output is   acc = fma(d * s, (float)isum, acc)   over the groups
  *    in ascending order, d the weight scale, s the activation scale, from acc = 0
- *    (d * s is rounded to float; isum is exact and below 2^24);
+ *    (d * s is rounded to float; isum is exact and at most 2^22, so that (float)isum is too);
  *  - float reductions (rmsnorm, dot_f32) run in 16 virtual lanes: element i goes to
  *    lane i mod 16, ascending, by fma; then lane l += lane l+8, l+4, l+2, l+1;
  *  - everything else is elementwise, and written with explicit fma where one is
@@ -70,6 +70,17 @@ static inline float q1_scale(const uint8_t *group)
 #endif
 }
 
+/* ACTIVATIONS IN 15 BITS, for --act int16. A code of -16383..16383 is kept in two planes of int8:
+ * code = 128 * high + low, high = code / 128 rounded toward 0, so that both lie in -127..127
+ * like the codes of int8 activations, and whatever multiplies those multiplies a plane. The
+ * sums of the planes are joined as integers, 128 * (sum of high) + (sum of low), before the one
+ * conversion to float: of 128 weights of +-1 at most 128 * 16383 < 2^21. */
+enum {
+    WIDE_PLANES = 2,
+    WIDE_UNIT = 128, /* what 1 in the high plane stands for */
+    WIDE_MOST = 16383,
+};
+
 /* A way of multiplying Q1_0 weights with int8 activations for some number of
  * tokens at once. Two steps: pack (once per input, shared by all matrices that
  * have it) and run (many rows, all tokens). */
@@ -82,7 +93,8 @@ struct q1_family {
     size_t (*packed_bytes)(size_t groups, size_t tokens);
 
     /* Packs groups [group0, group1) of all tokens. q: (tokens, groups*128) int8 in
-     * -127..127; scale: (tokens, groups). Ranges are disjoint and may run on
+     * -127..127, or of wide families (tokens, WIDE_PLANES, groups*128), the high plane first;
+     * scale: (tokens, groups). Ranges are disjoint and may run on
      * several threads; all are packed before run is called. */
     void (*pack)(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1);
 
@@ -95,6 +107,9 @@ enum {
     Q1_FAMILIES = 3
 }; /* indices are enum sg_matmul - 1: sign, popcount, tables */
 
+/* The family that serves a batch of so many tokens best. */
+typedef const struct q1_family *q1_pick(size_t tokens);
+
 struct kernels {
     const char *level; /* the name SIGNUM_ISA uses */
     unsigned needs;    /* enum cpu_feature bits */
@@ -104,7 +119,10 @@ struct kernels {
      * holds a NaN or an infinity (q and scale are then undefined). */
     bool (*quantize_i8)(int8_t *q, float *scale, const float *x, size_t n);
 
-    /* The same rule with one group of any n; returns the scale. When x holds a NaN or an
+    /* The same rule with WIDE_MOST in the place of 127, and the codes in two planes. */
+    bool (*quantize_i16)(int8_t *high, int8_t *low, float *scale, const float *x, size_t n);
+
+    /* The same rule as quantize_i8's with one group of any n; returns the scale. When x holds a NaN or an
      * infinity the scale is NaN and q is 0, so that whatever meets them becomes NaN. */
     float (*quantize_head)(int8_t *q, const float *x, size_t n);
 
@@ -178,21 +196,25 @@ struct kernels {
     void (*attn_values_q8)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim);
 
     /* Q1_0 matmul families by number of tokens: families for one token ... many tokens may
-     * differ inside one level, so each names a function that picks; NULL: not at this level.
-     * pick(tokens) returns the family that serves a batch of that many tokens best. */
-    const struct q1_family *(*q1[Q1_FAMILIES])(size_t tokens);
+     * differ inside one level, so each names a function that picks; NULL: not at this level. */
+    q1_pick *q1[Q1_FAMILIES];
 
     /* What --matmul auto uses for so many tokens at this level: index into q1 of a family
      * that this level or one below it has. Measured, see the level's file. */
     int (*q1_auto)(size_t tokens);
+
+    /* Both again for activations in two planes. */
+    q1_pick *q1_wide[Q1_FAMILIES];
+    int (*q1_wide_auto)(size_t tokens);
 };
 
 /* Every entry, for code that treats all alike. */
 /* clang-format off */
 #define KERNELS(X)                                                                                  \
-    X(quantize_i8) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
+    X(quantize_i8) X(quantize_i16) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
-    X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto)
+    X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto) \
+    X(q1_wide[0]) X(q1_wide[1]) X(q1_wide[2]) X(q1_wide_auto)
 /* clang-format on */
 
 /* The levels; kernels.c lists those that this binary has. */

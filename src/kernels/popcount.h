@@ -4,7 +4,7 @@
  * The 128 activations of a group are kept as eight planes of bits, two's complement. With
  * P_b the number of set bits in plane b AND the weight's bits, the activations under set
  * bits sum to P_0 + 2 P_1 ... + 64 P_6 - 128 P_7; twice that less the sum of all is the
- * result. */
+ * result. Wide activations are two such sets, as if they were two tokens. */
 #ifndef SIGNUM_POPCOUNT_H
 #define SIGNUM_POPCOUNT_H
 
@@ -36,11 +36,12 @@ static inline uint64_t transpose_bits(uint64_t x)
     return x ^ t ^ t << 28;
 }
 
-static void popcount_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+TEMPLATE void popcount_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                              size_t planes)
 {
     for (size_t g = group0; g < group1; g++) {
-        for (size_t t = 0; t < tokens; t++) {
-            struct planes p = {.scale = scale[t * groups + g]};
+        for (size_t t = 0; t < tokens * planes; t++) {
+            struct planes p = {.scale = scale[t / planes * groups + g]};
             const int8_t *x = q + (t * groups + g) * GROUP;
             for (size_t i = 0; i < GROUP; i += 8) {
                 uint64_t eight;
@@ -51,9 +52,14 @@ static void popcount_pack(void *packed, const int8_t *q, const float *scale, siz
             }
             for (size_t i = 0; i < GROUP; i++)
                 p.sum += x[i];
-            ((struct planes *)packed)[g * tokens + t] = p;
+            ((struct planes *)packed)[g * tokens * planes + t] = p;
         }
     }
+}
+
+static void popcount_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    popcount_planes(packed, q, scale, groups, tokens, group0, group1, 1);
 }
 
 #ifdef __POPCNT__
@@ -97,8 +103,8 @@ static inline int32_t masked_sum(const uint64_t bit[8][2], uint64_t w0, uint64_t
 }
 #endif
 
-static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                         size_t tokens)
+TEMPLATE void popcount_each(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens, size_t planes)
 {
     for (size_t r = row0; r < row1; r++) {
         float acc[POPCOUNT_TOKENS] = {0};
@@ -108,8 +114,10 @@ static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row
             uint64_t bits[2];
             memcpy(bits, block + 2, sizeof bits);
             float d = q1_scale(block);
-            for (size_t t = 0; t < tokens; t++, p++) {
+            for (size_t t = 0; t < tokens; t++, p += planes) {
                 int32_t sum = 2 * masked_sum(p->bit, bits[0], bits[1]) - p->sum;
+                if (planes == WIDE_PLANES)
+                    sum = WIDE_UNIT * sum + 2 * masked_sum(p[1].bit, bits[0], bits[1]) - p[1].sum;
                 acc[t] = fma_f32(d * p->scale, (float)sum, acc[t]);
             }
         }
@@ -118,6 +126,28 @@ static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row
     }
 }
 
+static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens)
+{
+    popcount_each(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
+
 static const struct q1_family popcount = {"popcount", 1, POPCOUNT_TOKENS, popcount_bytes, popcount_pack, popcount_run};
+
+static size_t wide_popcount_bytes(size_t groups, size_t tokens) { return popcount_bytes(groups, tokens * WIDE_PLANES); }
+
+static void wide_popcount_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0,
+                               size_t group1)
+{
+    popcount_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
+}
+
+static void wide_popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                              size_t tokens)
+{
+    popcount_each(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_popcount = {"popcount", 1, POPCOUNT_TOKENS, wide_popcount_bytes, wide_popcount_pack, wide_popcount_run};
 
 #endif

@@ -131,6 +131,22 @@ static bool quantize_i8(int8_t *q, float *scale, const float *x, size_t n)
     return true;
 }
 
+static bool quantize_i16(int8_t *high, int8_t *low, float *scale, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += GROUP) {
+        float inverse;
+        scale[i / GROUP] = find_scale(&inverse, x + i, GROUP, WIDE_MOST);
+        if (!is_finite(scale[i / GROUP]))
+            return false;
+        for (size_t j = i; j < i + GROUP; j++) {
+            int32_t wide = code(x[j], inverse, WIDE_MOST);
+            high[j] = (int8_t)(wide / WIDE_UNIT);
+            low[j] = (int8_t)(wide % WIDE_UNIT);
+        }
+    }
+    return true;
+}
+
 static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
 {
     int32_t sum = 0;
@@ -268,23 +284,22 @@ enum {
 
 /* ------------------------------------------------------------- family "sign"
  *
- * Weights become bytes of +-1, once for all tokens. Packed: scales, then int8. */
+ * Weights become bytes of +-1, once for all tokens. Packed: scales, then int8, in one plane
+ * or two. */
 
-static size_t sign_bytes(size_t groups, size_t tokens) { return tokens * groups * (sizeof(float) + GROUP); }
-
-static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+TEMPLATE void pack_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                          size_t planes)
 {
     float *scales = packed;
     int8_t *codes = (int8_t *)(scales + tokens * groups);
-    for (size_t t = 0; t < tokens; t++) {
-        size_t first = t * groups + group0;
-        memcpy(scales + first, scale + first, (group1 - group0) * sizeof *scale);
-        memcpy(codes + first * GROUP, q + first * GROUP, (group1 - group0) * GROUP);
-    }
+    for (size_t t = 0; t < tokens; t++)
+        memcpy(scales + t * groups + group0, scale + t * groups + group0, (group1 - group0) * sizeof *scale);
+    for (size_t t = 0; t < tokens * planes; t++)
+        memcpy(codes + (t * groups + group0) * GROUP, q + (t * groups + group0) * GROUP, (group1 - group0) * GROUP);
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens)
+TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                              size_t tokens, size_t planes)
 {
     const float *scales = packed;
     const int8_t *codes = (const int8_t *)(scales + tokens * groups);
@@ -297,13 +312,29 @@ static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
                 sign[i] = block[2 + i / 8] >> i % 8 & 1 ? 1 : -1;
             float d = q1_scale(block);
             for (size_t t = 0; t < tokens; t++) {
-                int32_t sum = dot_i8(sign, codes + (t * groups + g) * GROUP, GROUP);
+                const int8_t *x = codes + (t * planes * groups + g) * GROUP;
+                int32_t sum = dot_i8(sign, x, GROUP);
+                if (planes == WIDE_PLANES)
+                    sum = WIDE_UNIT * sum + dot_i8(sign, x + groups * GROUP, GROUP);
                 acc[t] = fma_f32(d * scales[t * groups + g], (float)sum, acc[t]);
             }
         }
         for (size_t t = 0; t < tokens; t++)
             y[t * y_stride + r] = acc[t];
     }
+}
+
+static size_t sign_bytes(size_t groups, size_t tokens) { return tokens * groups * (sizeof(float) + GROUP); }
+
+static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, 1);
+}
+
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens)
+{
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
 }
 
 static const struct q1_family sign = {"sign", 1, TOKENS, sign_bytes, sign_pack, sign_run};
@@ -314,10 +345,37 @@ static const struct q1_family *pick_sign(size_t tokens)
     return &sign;
 }
 
+static size_t wide_sign_bytes(size_t groups, size_t tokens) { return tokens * groups * (sizeof(float) + WIDE_PLANES * GROUP); }
+
+static void wide_sign_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
+}
+
+static void wide_sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens)
+{
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_sign = {"sign", 1, TOKENS, wide_sign_bytes, wide_sign_pack, wide_sign_run};
+
+static const struct q1_family *pick_wide_sign(size_t tokens)
+{
+    (void)tokens;
+    return &wide_sign;
+}
+
 static const struct q1_family *pick_popcount(size_t tokens)
 {
     (void)tokens;
     return &popcount;
+}
+
+static const struct q1_family *pick_wide_popcount(size_t tokens)
+{
+    (void)tokens;
+    return &wide_popcount;
 }
 
 /* --------------------------------------------------------- family "tables"
@@ -397,12 +455,19 @@ static const struct q1_family *pick_tables(size_t tokens)
  * take 64 bytes for each activation. */
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 1; }
 
+static int q1_wide_auto(size_t tokens)
+{
+    (void)tokens;
+    return 1;
+}
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_scalar = {
     .level = "scalar",
     .needs = 0,
     .quantize_i8 = quantize_i8,
+    .quantize_i16 = quantize_i16,
     .quantize_head = quantize_head,
     .dot_f32 = dot_f32,
     .dot_i8 = dot_i8,
@@ -422,4 +487,6 @@ const struct kernels kernels_scalar = {
     .attn_values_q8 = attn_values_q8,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, pick_wide_popcount, NULL},
+    .q1_wide_auto = q1_wide_auto,
 };

@@ -110,6 +110,7 @@ done
 batch -i "$TMP/in" -o "$TMP/killed" --retry-failed
 same_records "$TMP/one" "$TMP/killed" "--retry-failed changes records"
 expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed" --resume --temp 0.9
+expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed" --resume --act int16
 expect 2 "$SIGNUM" batch -m tests/golden/models/q1-yarn.gguf -i "$TMP/in" -o "$TMP/killed" --resume
 expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed"
 expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/in" --resume

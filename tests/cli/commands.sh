@@ -95,6 +95,13 @@ same "$TMP/out" ""
 # --- context
 expect 2 "$SIGNUM" run -m $model -c 5 "Hello there, this is too long for five positions"
 grep -q 'more than the context of 5' "$TMP/err" || fail "does not say by how much: $(cat "$TMP/err")"
+# --- --act int16: in the record, and the same text at every level
+expect 0 "$SIGNUM" run -m $model -n 9 --act int16 --json "Hello"
+grep -q '"act":"int16"' "$TMP/out" || fail "the record does not tell --act int16"
+expect 0 "$SIGNUM" run -m $model -n 20 -s 7 --act int16 "Hello"
+cp "$TMP/out" "$TMP/wide"
+SIGNUM_ISA=scalar expect 0 "$SIGNUM" run -m $model -n 20 -s 7 --act int16 -t 1 "Hello"
+cmp "$TMP/out" "$TMP/wide" || fail "--act int16 differs between levels"
 expect 0 "$SIGNUM" run -m $model -c 30 --temp 0 --ignore-eos --no-loop-guard --json "Hi"
 grep -q '"finish_reason":"length"' "$TMP/out" || fail "full context"
 
