@@ -179,12 +179,13 @@ struct sg_profile {
     uint64_t passes, rows, logit_rows;
     double prepare; /* activations to int8, tables, bit planes */
     double matmul;
-    double attention;   /* with the heads' norms, rotation and storing of keys and values */
-    double elementwise; /* norms, SwiGLU, additions, embedding */
+    double attention;
+    double elementwise; /* norms, rotation, storing of keys and values, SwiGLU, additions, embedding */
     double wait;
     uint64_t weight_bytes; /* of matrices read, each once per pass */
     uint64_t kv_bytes;     /* of keys and values that attention had to read */
     uint64_t macs;         /* multiply-adds of the matrices */
+    uint64_t attention_macs;
 };
 void sg_take_profile(struct sg_engine *engine, struct sg_profile *out); /* and resets it */
 
@@ -493,10 +494,13 @@ enum sg_status sg_generate(struct sg_session *session, struct sg_reply *reply, s
 
 /* --------------------------------------------------------------- utilities */
 
-/* What this machine can do with the engine's threads, measured now (about 0.3 s, 256 MiB). */
+/* What this machine can do with the engine's threads, measured now (about 0.4 s, 256 MiB). */
 struct sg_machine {
     const char *cpu;   /* its name; static */
     double read_bytes; /* per second, sequential, from memory */
+    /* Multiply-adds per second on registers, by the best instruction that the engine's level
+     * has for them (VNNI's dot products, AMX's tiles ...): of int8, of floats. */
+    double int8_macs, f32_macs;
 };
 enum sg_status sg_measure(struct sg_engine *engine, struct sg_machine *out, struct sg_error *err);
 

@@ -210,6 +210,7 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3, err));
     multiply(f, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3);
     pool_run(pool, n * m->n_kv_heads, DIV_UP(grain(q_width) * m->n_kv_heads, (size_t)4), store_heads, s);
+    lap(f, &f->profile.elementwise);
     attention_run(f, s->rows, n, s->layer_index, f->q, f->attn);
     lap(f, &f->profile.attention);
     TRY(prepare(f, f->attn, n, q_width, (const struct tensor *const[]){&l->attn_output}, 1, err));
@@ -282,7 +283,9 @@ enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, 
     f->profile.passes++;
     f->profile.rows += n;
     f->profile.wait += 1e-9 * (double)(pool_wait_ns(f->mm.pool) - waited);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         f->profile.kv_bytes += (rows[i].pos + 1) * f->kv->block_bytes / KV_BLOCK;
+        f->profile.attention_macs += 2 * m->n_layers * m->n_heads * m->head_dim * (uint64_t)(rows[i].pos + 1);
+    }
     return SG_OK;
 }

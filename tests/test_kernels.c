@@ -710,8 +710,8 @@ TEST(kernels_select)
         CHECK(!level->dot_f32 || k.dot_f32 == level->dot_f32);
         CHECK(k.quantize_i8 && k.dot_f32 && k.dot_i8 && k.rmsnorm && k.add && k.silu_mul && k.rope && k.f16_from_f32 && k.f32_from_f16 &&
               k.argmax && k.attn_scores_f16 && k.attn_scores_f32 && k.attn_softmax && k.attn_values_f16 && k.attn_values_f32 &&
-              k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.q1[0] && k.q1[1] && k.q1_auto && k.quantize_i16 &&
-              k.q1_wide[0] && k.q1_wide[1] && k.q1_wide_auto);
+              k.quantize_head && k.attn_scores_q8 && k.attn_values_q8 && k.peak_i8 && k.peak_f32 && k.q1[0] && k.q1[1] && k.q1_auto &&
+              k.quantize_i16 && k.q1_wide[0] && k.q1_wide[1] && k.q1_wide_auto);
         const char *wrong = kernels_self_test(&k);
         CHECKF(!wrong, "%s: %s", level->level, wrong);
     }

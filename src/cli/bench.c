@@ -1,6 +1,6 @@
 /* signum bench: llama-bench's tests, table and field names, so that figures compare; and
- * what decides them: bytes and operations per token, the share of the memory's measured
- * read bandwidth, and where the time goes. */
+ * what decides them: bytes and operations per token, the shares of the memory's measured
+ * read bandwidth and of the CPU's measured multiply-adds, and where the time goes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,12 +149,37 @@ static const char *test_name(const struct result *r, char buf[64])
     return buf;
 }
 
-static double bandwidth_share(const struct result *r)
+/* What a run did per second, and what the machine could have done. */
+struct rates {
+    double seconds, tokens;
+    double bytes, read, read_limit; /* per token; per second */
+    double macs, multiply, multiply_limit;
+    double attention, attention_limit; /* in attention's own time */
+};
+
+static double per(double x, double y) { return y > 0 ? x / y : 0; }
+
+static struct rates rates_of(const struct bench *b, const struct result *r)
 {
     const struct sg_profile *p = &r->profile;
-    double seconds = p->prepare + p->matmul + p->attention + p->elementwise;
-    double bytes = (double)p->weight_bytes + (r->n_prompt ? 0 : (double)p->kv_bytes);
-    return r->machine.read_bytes > 0 && seconds > 0 ? bytes / seconds / r->machine.read_bytes : 0;
+    double tokens = (double)(p->rows ? p->rows : 1), bytes = (double)p->weight_bytes + (r->n_prompt ? 0 : (double)p->kv_bytes);
+    struct rates x = {.seconds = p->prepare + p->matmul + p->attention + p->elementwise, .tokens = tokens};
+    x.bytes = bytes / tokens;
+    x.read = per(bytes, x.seconds);
+    x.read_limit = r->machine.read_bytes;
+    x.macs = (double)(p->macs + p->attention_macs) / tokens;
+    x.multiply = per((double)p->macs, x.seconds);
+    x.multiply_limit = b->o->act == SG_ACT_F32 ? r->machine.f32_macs : r->machine.int8_macs;
+    x.attention = per((double)p->attention_macs, p->attention);
+    x.attention_limit = b->o->type_k == SG_KV_Q8_0 && b->o->type_v == SG_KV_Q8_0 ? r->machine.int8_macs : r->machine.f32_macs;
+    return x;
+}
+
+/* "25.1 of 35.3 = 71%", in 10^9. */
+static const char *of_limit(char buf[64], double rate, double limit)
+{
+    snprintf(buf, 64, "%.1f of %.1f = %.0f%%", 1e-9 * rate, 1e-9 * limit, 100 * per(rate, limit));
+    return buf;
 }
 
 static void print_markdown(const struct bench *b)
@@ -172,20 +197,27 @@ static void print_markdown(const struct bench *b)
                 (double)i->tensor_bytes / 1048576, i->n_params >= 1000000000 ? (double)i->n_params / 1e9 : (double)i->n_params / 1e6,
                 i->n_params >= 1000000000 ? 'B' : 'M', "CPU", r->threads, test_name(r, test), rate);
     }
-    fputs("\n| test            | threads | MB/token | MMAC/token | read GB/s of limit | matmul | attention | prepare | other | waiting |\n"
-          "| --------------: | ------: | -------: | ---------: | -----------------: | -----: | --------: | ------: | ----: | ------: |\n",
+    fputs(
+        "\n| test            | threads | MB/token | MMAC/token |  read GB/s of limit | matmul GMAC/s of peak | attention GMAC/s of peak |\n"
+        "| --------------: | ------: | -------: | ---------: | ------------------: | --------------------: | -----------------------: |\n",
+        b->out);
+    for (size_t k = 0; k < b->n_results; k++) {
+        const struct result *r = &b->results[k];
+        struct rates x = rates_of(b, r);
+        char read[64], multiply[64], attention[64];
+        fprintf(b->out, "| %15s | %7d | %8.1f | %10.1f | %19s | %21s | %24s |\n", test_name(r, test), r->threads, 1e-6 * x.bytes,
+                1e-6 * x.macs, of_limit(read, x.read, x.read_limit), of_limit(multiply, x.multiply, x.multiply_limit),
+                of_limit(attention, x.attention, x.attention_limit));
+    }
+    fputs("\n| test            | threads | matmul | attention | prepare |  other | waiting |\n"
+          "| --------------: | ------: | -----: | --------: | ------: | -----: | ------: |\n",
           b->out);
     for (size_t k = 0; k < b->n_results; k++) {
         const struct result *r = &b->results[k];
         const struct sg_profile *p = &r->profile;
-        double tokens = (double)(p->rows ? p->rows : 1), seconds = p->prepare + p->matmul + p->attention + p->elementwise;
-        double bytes = (double)p->weight_bytes + (r->n_prompt ? 0 : (double)p->kv_bytes);
-        char share[64];
-        snprintf(share, sizeof share, "%.1f of %.1f = %.0f%%", seconds > 0 ? bytes / seconds / 1e9 : 0, r->machine.read_bytes / 1e9,
-                 100 * bandwidth_share(r));
-        fprintf(b->out, "| %15s | %7d | %8.1f | %10.1f | %18s | %5.1f%% | %8.1f%% | %6.1f%% | %4.1f%% | %6.1f%% |\n", test_name(r, test),
-                r->threads, bytes / tokens / 1e6, (double)p->macs / tokens / 1e6, share, 100 * p->matmul / seconds,
-                100 * p->attention / seconds, 100 * p->prepare / seconds, 100 * p->elementwise / seconds, 100 * p->wait / seconds);
+        double percent = per(100, rates_of(b, r).seconds);
+        fprintf(b->out, "| %15s | %7d | %5.1f%% | %8.1f%% | %6.1f%% | %5.1f%% | %6.1f%% |\n", test_name(r, test), r->threads,
+                percent * p->matmul, percent * p->attention, percent * p->prepare, percent * p->elementwise, percent * p->wait);
     }
     struct sg_memory m;
     sg_memory(b->engine, 4096, &m);
@@ -258,11 +290,19 @@ static void row_fields(const struct bench *b, const struct result *r, emit_fn *e
     buf_free(&rates);
     snprintf(text, sizeof text, "%s", i->kernels);
     emit(arg, "kernels", text, true);
-    number(emit, arg, "read_bandwidth", r->machine.read_bytes);
-    number(emit, arg, "bandwidth_share", bandwidth_share(r));
+    struct rates x = rates_of(b, r);
+    number(emit, arg, "read_bandwidth", x.read_limit);
+    number(emit, arg, "bandwidth_share", per(x.read, x.read_limit));
+    number(emit, arg, "int8_peak", r->machine.int8_macs);
+    number(emit, arg, "f32_peak", r->machine.f32_macs);
+    number(emit, arg, "multiply_share", per(x.multiply, x.multiply_limit));
+    number(emit, arg, "attention_share", per(x.attention, x.attention_limit));
+    number(emit, arg, "bytes_per_token", x.bytes);
+    number(emit, arg, "macs_per_token", x.macs);
     number(emit, arg, "weight_bytes", (double)p->weight_bytes);
     number(emit, arg, "kv_bytes", (double)p->kv_bytes);
     number(emit, arg, "macs", (double)p->macs);
+    number(emit, arg, "attention_macs", (double)p->attention_macs);
     number(emit, arg, "matmul_s", p->matmul);
     number(emit, arg, "attention_s", p->attention);
     number(emit, arg, "prepare_s", p->prepare);

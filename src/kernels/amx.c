@@ -126,19 +126,20 @@ static inline void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TIL
         _mm512_store_ps(out[i], acc[i]);
 }
 
+/* Palette 1; every tile 16 lines of 64 bytes. */
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t line_bytes[16];
+    uint8_t lines[16];
+} tiles_of_64 = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
+
 static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
 {
-    /* Palette 1; every tile 16 lines of 64 bytes. */
-    static const struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t line_bytes[16];
-        uint8_t lines[16];
-    } config = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     const float *scales = (const float *)((const uint8_t *)packed + groups * all * GROUP);
     const __m512i column =
         _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(SIDE));
-    tile_configure(&config);
+    tile_configure(&tiles_of_64);
     for (size_t r = row0; r < row1; r += ROW_TILES * SIDE) {
         _Alignas(64) float acc[ROW_TILES][TOKEN_TILES][SIDE][SIDE];
         _Alignas(64) uint8_t weights[ROW_TILES][DEPTH][2][TILE];
@@ -179,6 +180,28 @@ static const struct q1_family *pick_sign(size_t tokens)
 /* Tiles cost the same for 3 tokens as for 16; two are about even. */
 static int q1_auto(size_t tokens) { return tokens <= 2 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+/* Four sums in rotation, which hide a multiplication's latency. */
+static uint64_t peak_i8(size_t rounds)
+{
+    tile_configure(&tiles_of_64);
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
+    tile_zero(4);
+    tile_zero(5);
+    for (size_t round = 0; round < rounds; round++) {
+        tile_dot(0, 4, 5);
+        tile_dot(1, 4, 5);
+        tile_dot(2, 4, 5);
+        tile_dot(3, 4, 5);
+    }
+    tile_release();
+    return (uint64_t)rounds * 4 * SIDE * TILE;
+}
+
 /* ------------------------------------------------------------------- table */
 
 #ifdef AMX_MODEL
@@ -188,6 +211,7 @@ const struct kernels kernels_amx = {
 #endif
     .level = "amx",
     .needs = CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_GFNI | CPU_AMX,
+    .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

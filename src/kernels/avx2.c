@@ -17,6 +17,7 @@
 
 #include "attn_q8_avx2.h"
 #include "cpu.h"
+#include "peak.h"
 #include "mathfn.h"
 #include "popcount.h"
 
@@ -644,6 +645,15 @@ static const struct q1_family *pick_popcount(size_t tokens)
 
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+/* Sums of 16 bits, as the "sign" family has them. */
+static inline __m256i step_i8(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b)); }
+static inline __m256 step_f32(__m256 sum, __m256 a, __m256 b) { return _mm256_fmadd_ps(a, b, sum); }
+
+PEAK_LOOP(peak_i8, __m256i, "x", _mm256_setzero_si256(), step_i8, 32)
+PEAK_LOOP(peak_f32, __m256, "x", _mm256_setzero_ps(), step_f32, 8)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_avx2 = {
@@ -667,6 +677,8 @@ const struct kernels kernels_avx2 = {
     .attn_values_f32 = attn_values_f32,
     .attn_scores_q8 = attn_scores_q8,
     .attn_values_q8 = attn_values_q8,
+    .peak_i8 = peak_i8,
+    .peak_f32 = peak_f32,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
 };

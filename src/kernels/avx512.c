@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "peak.h"
 #include "mathfn.h"
 
 /* ------------------------------------------------------------------ floats
@@ -550,6 +551,14 @@ static const struct q1_family *pick_tables(size_t tokens)
 
 static int q1_auto(size_t tokens) { return tokens <= 32 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+static inline __m512i step_i8(__m512i sum, __m512i a, __m512i b) { return _mm512_add_epi16(sum, _mm512_maddubs_epi16(a, b)); }
+static inline __m512 step_f32(__m512 sum, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, sum); }
+
+PEAK_LOOP(peak_i8, __m512i, "v", _mm512_setzero_si512(), step_i8, 64)
+PEAK_LOOP(peak_f32, __m512, "v", _mm512_setzero_ps(), step_f32, 16)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_avx512 = {
@@ -564,6 +573,8 @@ const struct kernels kernels_avx512 = {
     .attn_softmax = attn_softmax,
     .attn_values_f16 = attn_values_f16,
     .attn_values_f32 = attn_values_f32,
+    .peak_i8 = peak_i8,
+    .peak_f32 = peak_f32,
     .q1 = {NULL, NULL, pick_tables},
     .q1_auto = q1_auto,
 };

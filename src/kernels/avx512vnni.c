@@ -7,6 +7,7 @@
 
 #include "attn_q8_avx512vnni.h"
 #include "cpu.h"
+#include "peak.h"
 
 static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes) { return _mm256_dpbusd_epi32(acc, weights, codes); }
 
@@ -118,6 +119,12 @@ static const struct q1_family *pick_sign(size_t tokens) { return tokens <= 4 ? &
  * CPUs with two 512-bit dot products per cycle gain from about here on. */
 static int q1_auto(size_t tokens) { return tokens <= 16 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+static inline __m512i step_i8(__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
+
+PEAK_LOOP(peak_i8, __m512i, "v", _mm512_setzero_si512(), step_i8, 64)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_avx512vnni = {
@@ -125,6 +132,7 @@ const struct kernels kernels_avx512vnni = {
     .needs = CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI,
     .attn_scores_q8 = attn_scores_q8,
     .attn_values_q8 = attn_values_q8,
+    .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

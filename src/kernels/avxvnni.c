@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "cpu.h"
+#include "peak.h"
 
 static inline __m256i sign_step(__m256i acc, __m256i weights, __m256i codes) { return _mm256_dpbusd_avx_epi32(acc, weights, codes); }
 
@@ -20,9 +21,14 @@ static const struct q1_family *pick_sign(size_t tokens)
 
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+PEAK_LOOP(peak_i8, __m256i, "x", _mm256_setzero_si256(), sign_step, 32)
+
 const struct kernels kernels_avxvnni = {
     .level = "avxvnni",
     .needs = CPU_AVX2 | CPU_AVXVNNI,
+    .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

@@ -11,6 +11,7 @@
 #include <arm_neon.h>
 
 #include "cpu.h"
+#include "peak.h"
 #include "q1_arm.h"
 
 static inline int32x4_t dot4(int32x4_t sums, int8x16_t a, int8x16_t b) { return vdotq_s32(sums, a, b); }
@@ -226,6 +227,15 @@ static const struct q1_family *pick_sign(size_t tokens) { return tokens <= FEW_T
  * their activations, eight times as large, would also fall out of the caches. */
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+static inline int8x16_t step_i8(int8x16_t sum, int8x16_t a, int8x16_t b)
+{
+    return vreinterpretq_s8_s32(vdotq_s32(vreinterpretq_s32_s8(sum), a, b));
+}
+
+PEAK_LOOP(peak_i8, int8x16_t, "w", vdupq_n_s8(0), step_i8, 16)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_dotprod = {
@@ -234,6 +244,7 @@ const struct kernels kernels_dotprod = {
     .dot_i8 = dot_i8,
     .attn_scores_q8 = attn_scores_q8,
     .attn_values_q8 = attn_values_q8,
+    .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

@@ -7,6 +7,7 @@
 #include <arm_neon.h>
 
 #include "cpu.h"
+#include "peak.h"
 #include "q1_arm.h"
 
 enum {
@@ -142,9 +143,19 @@ static const struct q1_family *pick_sign(size_t tokens) { return tokens <= 3 ? k
  *   64 tokens   17 (11)     8 (5) */
 static int q1_auto(size_t tokens) { return tokens <= 3 ? 2 : 0; }
 
+/* -------------------------------------------------------------------- peak */
+
+static inline int8x16_t step_i8(int8x16_t sum, int8x16_t a, int8x16_t b)
+{
+    return vreinterpretq_s8_s32(vmmlaq_s32(vreinterpretq_s32_s8(sum), a, b));
+}
+
+PEAK_LOOP(peak_i8, int8x16_t, "w", vdupq_n_s8(0), step_i8, 32)
+
 const struct kernels kernels_i8mm = {
     .level = "i8mm",
     .needs = CPU_NEON | CPU_DOTPROD | CPU_I8MM,
+    .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
 };

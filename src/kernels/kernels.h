@@ -199,6 +199,12 @@ struct kernels {
      * differ inside one level, so each names a function that picks; NULL: not at this level. */
     q1_pick *q1[Q1_FAMILIES];
 
+    /* The most that this level's multiply-adds can do: runs a loop of them on registers and
+     * returns how many products it added up, of int8 and of floats. The yardstick of `signum
+     * bench`: nothing that is computed depends on it. */
+    uint64_t (*peak_i8)(size_t rounds);
+    uint64_t (*peak_f32)(size_t rounds);
+
     /* What --matmul auto uses for so many tokens at this level: index into q1 of a family
      * that this level or one below it has. Measured, see the level's file. */
     int (*q1_auto)(size_t tokens);
@@ -213,7 +219,7 @@ struct kernels {
 #define KERNELS(X)                                                                                  \
     X(quantize_i8) X(quantize_i16) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
-    X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto) \
+    X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(peak_i8) X(peak_f32) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto) \
     X(q1_wide[0]) X(q1_wide[1]) X(q1_wide[2]) X(q1_wide_auto)
 /* clang-format on */
 

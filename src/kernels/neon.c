@@ -11,6 +11,7 @@
 
 #include "cpu.h"
 #include "mathfn.h"
+#include "peak.h"
 #include "popcount.h"
 #include "q1_arm.h"
 
@@ -706,6 +707,19 @@ static int q1_auto(size_t tokens)
     return 2;
 }
 
+/* -------------------------------------------------------------------- peak */
+
+/* Sums of 16 bits. */
+static inline int8x16_t step_i8(int8x16_t sum, int8x16_t a, int8x16_t b)
+{
+    int16x8_t low = vmlal_s8(vreinterpretq_s16_s8(sum), vget_low_s8(a), vget_low_s8(b));
+    return vreinterpretq_s8_s16(vmlal_high_s8(low, a, b));
+}
+static inline float32x4_t step_f32(float32x4_t sum, float32x4_t a, float32x4_t b) { return vfmaq_f32(sum, a, b); }
+
+PEAK_LOOP(peak_i8, int8x16_t, "w", vdupq_n_s8(0), step_i8, 16)
+PEAK_LOOP(peak_f32, float32x4_t, "w", vdupq_n_f32(0), step_f32, 4)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_neon = {
@@ -729,6 +743,8 @@ const struct kernels kernels_neon = {
     .attn_values_f32 = attn_values_f32,
     .attn_scores_q8 = attn_scores_q8,
     .attn_values_q8 = attn_values_q8,
+    .peak_i8 = peak_i8,
+    .peak_f32 = peak_f32,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
 };

@@ -4,6 +4,7 @@
 #include "kernels.h"
 
 #include "mathfn.h"
+#include "peak.h"
 #include "popcount.h"
 
 /* ------------------------------------------------------------------ floats */
@@ -461,6 +462,20 @@ static int q1_wide_auto(size_t tokens)
     return 1;
 }
 
+/* -------------------------------------------------------------------- peak */
+
+static inline int32_t step_i8(int32_t sum, int32_t a, int32_t b) { return sum + a * b; }
+static inline float step_f32(float sum, float a, float b) { return sum + a * b; }
+
+#ifdef __x86_64__
+#define FLOAT_REGISTER "x"
+#else
+#define FLOAT_REGISTER "w"
+#endif
+
+PEAK_LOOP(peak_i8, int32_t, "r", 0, step_i8, 1)
+PEAK_LOOP(peak_f32, float, FLOAT_REGISTER, 0, step_f32, 1)
+
 /* ------------------------------------------------------------------- table */
 
 const struct kernels kernels_scalar = {
@@ -485,6 +500,8 @@ const struct kernels kernels_scalar = {
     .attn_values_f32 = attn_values_f32,
     .attn_scores_q8 = attn_scores_q8,
     .attn_values_q8 = attn_values_q8,
+    .peak_i8 = peak_i8,
+    .peak_f32 = peak_f32,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
     .q1_wide = {pick_wide_sign, pick_wide_popcount, NULL},

@@ -168,7 +168,7 @@ wait $pid || status=$?
 
 # --- bench: llama-bench's fields; every kernel agrees with the specification
 expect 0 "$SIGNUM" bench -m $model -p 16 -n 4 -d 0,32 -t 1,2 -r 2 -o json
-for field in n_prompt n_gen n_depth n_threads avg_ts stddev_ts samples_ns bandwidth_share; do
+for field in n_prompt n_gen n_depth n_threads avg_ts stddev_ts samples_ns bandwidth_share int8_peak multiply_share attention_share; do
     [ "$(grep -c "\"$field\":" "$TMP/out")" -eq 8 ] || fail "bench: $field is not in 8 rows"
 done
 expect 0 "$SIGNUM" bench -m $model -p 0 -n 2 -r 1
