@@ -22,7 +22,7 @@ enum {
 /* Inputs and outputs, sized for the largest probe. */
 struct bench {
     float *x, *w, *scores, *logits;
-    int8_t *q, *codes;
+    int8_t *q, *codes, *wide; /* wide: q in two planes */
     float *scale;
     uint16_t *half;
     float *prob;  /* scores without signs */
@@ -42,6 +42,13 @@ static bool probe_quantize(const struct kernels *k, struct bench *b, size_t toke
 {
     (void)tokens;
     return k->quantize_i8 && k->quantize_i8((int8_t *)b->out, b->out + COLS, b->x, COLS);
+}
+
+static bool probe_quantize_wide(const struct kernels *k, struct bench *b, size_t tokens)
+{
+    (void)tokens;
+    int8_t *q = (int8_t *)b->out;
+    return k->quantize_i16 && k->quantize_i16(q, q + COLS, b->out + COLS, b->x, COLS);
 }
 
 static bool probe_dot_f32(const struct kernels *k, struct bench *b, size_t tokens)
@@ -172,18 +179,30 @@ static bool probe_values_q8(const struct kernels *k, struct bench *b, size_t tok
     return k->attn_values_q8;
 }
 
-static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens, enum sg_matmul family, bool pack)
+/* A matmul family; ones for activations in two planes are numbered behind those for one. */
+enum {
+    SIGN,
+    POPCOUNT,
+    TABLES,
+    WIDE
+};
+
+static q1_pick *find_family(const struct kernels *k, size_t family) { return family < WIDE ? k->q1[family] : k->q1_wide[family - WIDE]; }
+
+static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens, size_t family, bool pack)
 {
-    if (!k->q1[family - 1])
+    if (!find_family(k, family))
         return false;
-    const struct q1_family *q1 = k->q1[family - 1](tokens);
+    const struct q1_family *q1 = find_family(k, family)(tokens);
+    const int8_t *q = family < WIDE ? b->q : b->wide;
+    size_t planes = family < WIDE ? 1 : WIDE_PLANES;
     size_t piece = MIN(tokens, q1->max_tokens), stride = ROUND_UP(q1->packed_bytes(GROUPS, piece), (size_t)ARENA_ALIGN);
     for (size_t t = 0, i = 0; t < tokens; t += piece, i++) {
         size_t n = MIN(tokens - t, piece);
         if ((i + 1) * stride > b->packed_bytes)
             return false;
         if (pack)
-            q1->pack(b->packed + i * stride, b->q + t * COLS, b->scale + t * GROUPS, GROUPS, n, 0, GROUPS);
+            q1->pack(b->packed + i * stride, q + t * planes * COLS, b->scale + t * GROUPS, GROUPS, n, 0, GROUPS);
         else
             q1->run(b->out + t * ROWS, ROWS, b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n);
     }
@@ -193,7 +212,7 @@ static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens
 struct probe {
     const char *name;
     probe_fn *run; /* NULL: a matmul family */
-    enum sg_matmul family;
+    size_t family;
     size_t tokens;
     size_t units; /* per call */
     const char *unit;
@@ -205,16 +224,21 @@ struct probe {
     }
 
 static const struct probe probes[] = {
-    FAMILY("sign, 1 token", SG_MATMUL_SIGN, 1),
-    FAMILY("sign, 4 tokens", SG_MATMUL_SIGN, 4),
-    FAMILY("sign, 16 tokens", SG_MATMUL_SIGN, 16),
-    FAMILY("sign, 64 tokens", SG_MATMUL_SIGN, 64),
-    FAMILY("popcount, 1 token", SG_MATMUL_POPCOUNT, 1),
-    FAMILY("popcount, 16 tokens", SG_MATMUL_POPCOUNT, 16),
-    FAMILY("tables, 1 token", SG_MATMUL_TABLES, 1),
-    FAMILY("tables, 4 tokens", SG_MATMUL_TABLES, 4),
-    FAMILY("tables, 8 tokens", SG_MATMUL_TABLES, 8),
+    FAMILY("sign, 1 token", SIGN, 1),
+    FAMILY("sign, 4 tokens", SIGN, 4),
+    FAMILY("sign, 16 tokens", SIGN, 16),
+    FAMILY("sign, 64 tokens", SIGN, 64),
+    FAMILY("popcount, 1 token", POPCOUNT, 1),
+    FAMILY("popcount, 16 tokens", POPCOUNT, 16),
+    FAMILY("tables, 1 token", TABLES, 1),
+    FAMILY("tables, 4 tokens", TABLES, 4),
+    FAMILY("tables, 8 tokens", TABLES, 8),
+    FAMILY("sign int16, 1 token", WIDE + SIGN, 1),
+    FAMILY("sign int16, 64 tokens", WIDE + SIGN, 64),
+    FAMILY("tables int16, 1 token", WIDE + TABLES, 1),
+    FAMILY("tables int16, 8 tokens", WIDE + TABLES, 8),
     {"quantize_i8", probe_quantize, 0, 1, COLS, "floats"},
+    {"quantize_i16", probe_quantize_wide, 0, 1, COLS, "floats"},
     {"dot_f32", probe_dot_f32, 0, 1, COLS, "floats"},
     {"dot_i8", probe_dot_i8, 0, 1, COLS, "bytes"},
     {"rmsnorm", probe_rmsnorm, 0, 1, COLS, "floats"},
@@ -238,13 +262,14 @@ static void layout(struct bench *b, struct arena *a)
     b->scores = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->logits = ARENA_ARRAY(a, float, VOCAB);
     b->q = ARENA_ARRAY(a, int8_t, TOKENS * COLS);
+    b->wide = ARENA_ARRAY(a, int8_t, TOKENS * WIDE_PLANES * COLS);
     b->codes = ARENA_ARRAY(a, int8_t, COLS);
     b->scale = ARENA_ARRAY(a, float, TOKENS *GROUPS);
     b->half = ARENA_ARRAY(a, uint16_t, ATTN_TILE * DIM);
     b->prob = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->tile = ARENA_ARRAY(a, int8_t, ATTN_TILE * (DIM + sizeof(float)));
     b->weights = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
-    b->packed_bytes = (size_t)TOKENS * COLS * 16; /* tables are the largest: 8 to 16 bytes an activation */
+    b->packed_bytes = (size_t)TOKENS * COLS * 32; /* tables are the largest: 8 to 16 bytes an activation and plane */
     b->packed = arena_take(a, b->packed_bytes);
     b->out_floats = (size_t)TOKENS * ROWS + 2 * COLS;
     b->out = ARENA_ARRAY(a, float, 2 * b->out_floats); /* the second half: what scalar gave */
@@ -262,6 +287,8 @@ static void fill(struct bench *b)
         }
     for (size_t t = 0; t < TOKENS; t++)
         kernels_scalar.quantize_i8(b->q + t * COLS, b->scale + t * GROUPS, b->x + t * COLS, COLS);
+    for (size_t i = 0; i < (size_t)TOKENS * WIDE_PLANES * COLS; i++) /* any codes; the scales are those of q */
+        b->wide[i] = b->q[i / 2];
     for (size_t i = 0; i < COLS; i++)
         b->codes[i] = (int8_t)((int)(b->q[i] & 3) - 1);
     kernels_scalar.f16_from_f32(b->half, b->x, ATTN_TILE * DIM);
@@ -305,7 +332,7 @@ static void time_level(const struct kernels *level, struct bench *b, double scal
 {
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         const struct probe *p = &probes[i];
-        if (!p->run && !(level->q1[p->family - 1] && probe_family(level, b, p->tokens, p->family, true)))
+        if (!p->run && !(find_family(level, p->family) && probe_family(level, b, p->tokens, p->family, true)))
             continue;
         memset(b->out, 0xA5, b->out_floats * sizeof *b->out);
         if (!run_probe(p, level, b))
@@ -313,8 +340,8 @@ static void time_level(const struct kernels *level, struct bench *b, double scal
         float *expected = b->out + b->out_floats, *got = b->out;
         const struct kernels *scalar = &kernels_scalar;
         struct probe reference = *p;
-        if (!p->run && !scalar->q1[p->family - 1])
-            reference.family = SG_MATMUL_POPCOUNT; /* families agree, so any will do */
+        if (!p->run && !find_family(scalar, p->family))
+            reference.family = p->family < WIDE ? POPCOUNT : WIDE + POPCOUNT; /* families agree, so any will do */
         memcpy(expected, got, b->out_floats * sizeof *got);
         if (!p->run)
             probe_family(scalar, b, p->tokens, reference.family, true);

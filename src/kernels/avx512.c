@@ -3,7 +3,8 @@
  * Few tokens: tables of 16-bit sums. A word permute looks up 32 rows at once and takes five
  * bits of each row's word as index (six from two registers), ignoring the others: 16 weights
  * of 32 rows are three lookups, two shifts and three additions, with nothing to widen or to
- * correct. The words are brought side by side by an 8 x 8 transpose in registers. */
+ * correct. The words are brought side by side by an 8 x 8 transpose in registers. Activations in
+ * two planes take two tables and twice the lookups, but not twice the time. */
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -281,8 +282,8 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
 
 /* --------------------------------------------------------- family "tables"
  *
- * Packed: for every word of 16 weights 64 sums of weights 0..5, 32 of 6..10, 32 of 11..15;
- * 2 KB a group, [group][token]; then the scales. */
+ * Packed: for every word of 16 weights and plane 64 sums of weights 0..5, 32 of 6..10, 32 of
+ * 11..15; 2 KB a group and plane, [group][token][word][plane]; then the scales. */
 
 enum {
     WORD_SUMS = 128, /* int16 for 16 weights */
@@ -290,10 +291,11 @@ enum {
     TOKENS = 8,
 };
 
-static size_t tables_bytes(size_t groups, size_t tokens) { return groups * tokens * (GROUP_SUMS * sizeof(int16_t) + sizeof(float)); }
-
 /* Where the scales begin. */
-static inline size_t tables_end(size_t groups, size_t tokens) { return groups * tokens * GROUP_SUMS * sizeof(int16_t); }
+static inline size_t tables_end(size_t groups, size_t tokens, size_t planes)
+{
+    return groups * tokens * planes * GROUP_SUMS * sizeof(int16_t);
+}
 
 /* Sums of q[0..4] under all patterns of five signs, lowest bit first. */
 static inline __m512i five_sums(const int16_t *q)
@@ -306,23 +308,29 @@ static inline __m512i five_sums(const int16_t *q)
     return _mm512_mask_add_epi16(sum, 0xffff0000, sum, _mm512_set1_epi16((int16_t)(2 * q[4])));
 }
 
-static void tables_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+static inline void word_sums(int16_t out[WORD_SUMS], const int8_t *x)
 {
-    float *scales = (float *)((uint8_t *)packed + tables_end(groups, tokens));
+    int16_t wide[16];
+    _mm256_storeu_si256((__m256i *)wide, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)x)));
+    __m512i five = five_sums(wide), sixth = _mm512_set1_epi16(wide[5]);
+    _mm512_store_si512(out, _mm512_sub_epi16(five, sixth));
+    _mm512_store_si512(out + 32, _mm512_add_epi16(five, sixth));
+    _mm512_store_si512(out + 64, five_sums(wide + 6));
+    _mm512_store_si512(out + 96, five_sums(wide + 11));
+}
+
+TEMPLATE void pack_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                          size_t planes)
+{
+    float *scales = (float *)((uint8_t *)packed + tables_end(groups, tokens, planes));
     for (size_t g = group0; g < group1; g++) {
         for (size_t t = 0; t < tokens; t++) {
-            const int8_t *x = q + (t * groups + g) * GROUP;
-            int16_t *out = (int16_t *)packed + (g * tokens + t) * GROUP_SUMS;
+            const int8_t *x = q + (t * planes * groups + g) * GROUP;
+            int16_t *out = (int16_t *)packed + (g * tokens + t) * planes * GROUP_SUMS;
             scales[g * tokens + t] = scale[t * groups + g];
-            for (size_t word = 0; word < 8; word++, x += 16, out += WORD_SUMS) {
-                int16_t wide[16];
-                _mm256_storeu_si256((__m256i *)wide, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)x)));
-                __m512i five = five_sums(wide), sixth = _mm512_set1_epi16(wide[5]);
-                _mm512_store_si512(out, _mm512_sub_epi16(five, sixth));
-                _mm512_store_si512(out + 32, _mm512_add_epi16(five, sixth));
-                _mm512_store_si512(out + 64, five_sums(wide + 6));
-                _mm512_store_si512(out + 96, five_sums(wide + 11));
-            }
+            for (size_t word = 0; word < 8; word++)
+                for (size_t plane = 0; plane < planes; plane++, out += WORD_SUMS)
+                    word_sums(out, x + plane * groups * GROUP + word * 16);
         }
     }
 }
@@ -369,11 +377,22 @@ static inline __m512i kept(__m512i v)
     return v;
 }
 
-static inline __m512i look_up(__m512i w, __m512i a, __m512i b, __m512i c, __m512i d)
+/* The tables of a word and plane. */
+struct word {
+    __m512i a, b, c, d;
+};
+
+static inline struct word load_word(const int16_t *table)
+{
+    return (struct word){kept(_mm512_load_si512(table)), kept(_mm512_load_si512(table + 32)), kept(_mm512_load_si512(table + 64)),
+                         kept(_mm512_load_si512(table + 96))};
+}
+
+static inline __m512i look_up(__m512i w, const struct word *t)
 {
     __m512i five =
-        _mm512_add_epi16(_mm512_permutexvar_epi16(_mm512_srli_epi16(w, 6), c), _mm512_permutexvar_epi16(_mm512_srli_epi16(w, 11), d));
-    return _mm512_add_epi16(_mm512_permutex2var_epi16(a, w, b), five);
+        _mm512_add_epi16(_mm512_permutexvar_epi16(_mm512_srli_epi16(w, 6), t->c), _mm512_permutexvar_epi16(_mm512_srli_epi16(w, 11), t->d));
+    return _mm512_add_epi16(_mm512_permutex2var_epi16(t->a, w, t->b), five);
 }
 
 /* A tile being multiplied: up to four sets of 32 rows, which share every load of a table. */
@@ -389,7 +408,7 @@ struct tile {
     const float *scale;
     const char *ahead; /* what to fetch to L2 meanwhile */
     __m512i x[SETS][8];
-    __m512i sum[TOKENS][SETS];
+    __m512i sum[TOKENS][WIDE_PLANES][SETS];
     _Alignas(64) float d[SETS][SET];
     _Alignas(64) float acc[TOKENS][SETS][SET];
 };
@@ -410,52 +429,73 @@ static inline void gather_sets(struct tile *s, const uint8_t *w, size_t bytes)
     }
 }
 
-/* sum of every set += what words x[begin..end) select; table is that of word x[begin]. */
-static inline void add_words(__m512i *sum, const struct tile *s, size_t begin, size_t end, const int16_t *table)
+/* sum of every plane and set += what words x[begin..end) select; table is that of word x[begin]. */
+TEMPLATE void add_words(__m512i sum[WIDE_PLANES][SETS], const struct tile *s, size_t begin, size_t end, const int16_t *table, size_t planes)
 {
-    __m512i sum0 = sum[0], sum1 = sum[1], sum2 = sum[2], sum3 = sum[3];
-    for (size_t j = begin; j < end; j++, table += WORD_SUMS) {
-        __m512i a = kept(_mm512_load_si512(table)), b = kept(_mm512_load_si512(table + 32));
-        __m512i c = kept(_mm512_load_si512(table + 64)), d = kept(_mm512_load_si512(table + 96));
-        sum0 = _mm512_add_epi16(sum0, look_up(kept(s->x[0][j]), a, b, c, d));
-        sum1 = _mm512_add_epi16(sum1, look_up(kept(s->x[1][j]), a, b, c, d));
-        if (s->sets == SETS) {
-            sum2 = _mm512_add_epi16(sum2, look_up(kept(s->x[2][j]), a, b, c, d));
-            sum3 = _mm512_add_epi16(sum3, look_up(kept(s->x[3][j]), a, b, c, d));
-        }
+    __m512i total[WIDE_PLANES][SETS];
+    UNROLL
+    for (size_t i = 0; i < planes * SETS; i++)
+        total[i / SETS][i % SETS] = sum[i / SETS][i % SETS];
+    for (size_t j = begin; j < end; j++, table += planes * WORD_SUMS) {
+        struct word t[WIDE_PLANES];
+        UNROLL
+        for (size_t plane = 0; plane < planes; plane++)
+            t[plane] = load_word(table + plane * WORD_SUMS);
+#define ADD(i)                                                                          \
+    {                                                                                   \
+        __m512i w = kept(s->x[i][j]);                                                   \
+        UNROLL                                                                          \
+        for (size_t plane = 0; plane < planes; plane++)                                 \
+            total[plane][i] = _mm512_add_epi16(total[plane][i], look_up(w, &t[plane])); \
     }
-    sum[0] = sum0;
-    sum[1] = sum1;
-    sum[2] = sum2;
-    sum[3] = sum3;
+        ADD(0)
+        ADD(1)
+        if (s->sets == SETS) {
+            ADD(2)
+            ADD(3)
+        }
+#undef ADD
+    }
+    UNROLL
+    for (size_t i = 0; i < planes * SETS; i++)
+        sum[i / SETS][i % SETS] = total[i / SETS][i % SETS];
 }
 
 /* acc (16 rows) = fma(d * s, sum, acc). */
-static inline void add_rows(float *acc, const float *d, __m256i sum, __m512 s)
+static inline void add_rows(float *acc, const float *d, __m512i sum, __m512 s)
 {
     __m512 ds = _mm512_mul_ps(_mm512_load_ps(d), s);
-    _mm512_store_ps(acc, _mm512_fmadd_ps(ds, _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(sum)), _mm512_load_ps(acc)));
+    _mm512_store_ps(acc, _mm512_fmadd_ps(ds, _mm512_cvtepi32_ps(sum), _mm512_load_ps(acc)));
 }
 
-static inline void add_group(struct tile *s, size_t t, const __m512i *sum, float scale)
+/* Half of a set's sums in 32 bits, planes joined. */
+TEMPLATE __m512i join_half(__m512i sum[WIDE_PLANES][SETS], size_t set, int half, size_t planes)
+{
+#define HALF(x) _mm512_cvtepi16_epi32(half ? _mm512_extracti64x4_epi64(x, 1) : _mm512_castsi512_si256(x))
+    __m512i first = HALF(sum[0][set]);
+    return planes == 1 ? first : _mm512_add_epi32(_mm512_slli_epi32(first, 7), HALF(sum[1][set]));
+#undef HALF
+}
+
+TEMPLATE void add_group(struct tile *s, size_t t, __m512i sum[WIDE_PLANES][SETS], float scale, size_t planes)
 {
     for (size_t i = 0; i < s->sets; i++) {
-        add_rows(s->acc[t][i], s->d[i], _mm512_castsi512_si256(sum[i]), _mm512_set1_ps(scale));
-        add_rows(s->acc[t][i] + 16, s->d[i] + 16, _mm512_extracti64x4_epi64(sum[i], 1), _mm512_set1_ps(scale));
+        add_rows(s->acc[t][i], s->d[i], join_half(sum, i, 0, planes), _mm512_set1_ps(scale));
+        add_rows(s->acc[t][i] + 16, s->d[i] + 16, join_half(sum, i, 1, planes), _mm512_set1_ps(scale));
     }
 }
 
 /* Eight groups of a row are 72 words, so pieces of eight words move through them: piece c
  * holds the last c words of group c - 1, the scale of group c, and that group's first words.
  * Thus scales are transposed like any other word, where scalar moves took a fifth of all time. */
-static void eight_groups(struct tile *s, size_t g)
+TEMPLATE void eight_groups(struct tile *s, size_t g, size_t planes)
 {
     for (size_t c = 0; c < 9; c++) {
         gather_sets(s, s->w + g * Q1_BYTES + 16 * c, 16);
         for (size_t t = 0; c > 0 && t < s->tokens; t++) {
             size_t at = (g + c - 1) * s->tokens + t;
-            add_words(s->sum[t], s, 0, c, s->tables + at * GROUP_SUMS + (8 - c) * WORD_SUMS);
-            add_group(s, t, s->sum[t], s->scale[at]);
+            add_words(s->sum[t], s, 0, c, s->tables + (at * GROUP_SUMS + (8 - c) * WORD_SUMS) * planes, planes);
+            add_group(s, t, s->sum[t], s->scale[at], planes);
         }
         if (c == 8)
             break;
@@ -464,14 +504,14 @@ static void eight_groups(struct tile *s, size_t g)
             _mm512_store_ps(s->d[i] + 16, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(s->x[i][c], 1)));
         }
         for (size_t t = 0; t < s->tokens; t++) {
-            memset(s->sum[t], 0, sizeof s->sum[t]);
-            add_words(s->sum[t], s, c + 1, 8, s->tables + ((g + c) * s->tokens + t) * GROUP_SUMS);
+            memset(s->sum[t], 0, planes * sizeof s->sum[t][0]);
+            add_words(s->sum[t], s, c + 1, 8, s->tables + ((g + c) * s->tokens + t) * planes * GROUP_SUMS, planes);
         }
     }
 }
 
 /* For the groups that eight do not divide. */
-static void one_group(struct tile *s, size_t g)
+TEMPLATE void one_group(struct tile *s, size_t g, size_t planes)
 {
     const uint8_t *w = s->w + g * Q1_BYTES;
     gather_sets(s, w + 2, Q1_BYTES);
@@ -483,28 +523,30 @@ static void one_group(struct tile *s, size_t g)
         _mm512_store_ps(s->d[i] + 16, _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(scales + 16))));
     }
     for (size_t t = 0; t < s->tokens; t++) {
-        __m512i sum[SETS] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
         size_t at = g * s->tokens + t;
-        add_words(sum, s, 0, 8, s->tables + at * GROUP_SUMS);
-        add_group(s, t, sum, s->scale[at]);
+        memset(s->sum[t], 0, planes * sizeof s->sum[t][0]);
+        add_words(s->sum[t], s, 0, 8, s->tables + at * planes * GROUP_SUMS, planes);
+        add_group(s, t, s->sum[t], s->scale[at], planes);
     }
 }
 
 /* Rows one at a time, for ranges shorter than a tile. */
-static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                            size_t tokens)
+TEMPLATE void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                              size_t tokens, size_t planes)
 {
-    const float *scales = (const float *)((const uint8_t *)packed + tables_end(groups, tokens));
+    const float *scales = (const float *)((const uint8_t *)packed + tables_end(groups, tokens, planes));
     for (size_t r = row0; r < row1; r++) {
         for (size_t t = 0; t < tokens; t++) {
             float acc = 0;
             for (size_t g = 0; g < groups; g++) {
                 const uint8_t *block = w + (r * groups + g) * Q1_BYTES;
-                const int16_t *table = (const int16_t *)packed + (g * tokens + t) * GROUP_SUMS;
+                const int16_t *table = (const int16_t *)packed + (g * tokens + t) * planes * GROUP_SUMS;
                 int32_t sum = 0;
-                for (size_t m = 0; m < 8; m++, table += WORD_SUMS) {
-                    unsigned word = block[2 + 2 * m] | (unsigned)block[3 + 2 * m] << 8;
-                    sum += table[word & 63] + table[64 + (word >> 6 & 31)] + table[96 + (word >> 11)];
+                for (size_t m = 0; m < 8 * planes; m++, table += WORD_SUMS) {
+                    const uint8_t *bits = block + 2 + m / planes * 2;
+                    unsigned word = bits[0] | (unsigned)bits[1] << 8;
+                    int32_t part = table[word & 63] + table[64 + (word >> 6 & 31)] + table[96 + (word >> 11)];
+                    sum += m % planes + 1 < planes ? WIDE_UNIT * part : part;
                 }
                 acc = __builtin_fmaf(q1_scale(block) * scales[g * tokens + t], (float)sum, acc);
             }
@@ -513,12 +555,12 @@ static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     }
 }
 
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                              size_t tokens, size_t planes)
 {
     size_t sets = row1 - row0 >= SETS * SET ? SETS : 2, rows = sets * SET;
     if (row1 - row0 < rows) {
-        tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
+        tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens, planes);
         return;
     }
     struct tile s;
@@ -526,27 +568,64 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     s.sets = sets;
     s.tokens = tokens;
     s.tables = packed;
-    s.scale = (const float *)((const uint8_t *)packed + tables_end(groups, tokens));
+    s.scale = (const float *)((const uint8_t *)packed + tables_end(groups, tokens, planes));
     for (size_t row = row0; row < row1; row += rows) {
         size_t r = MIN(row, row1 - rows), g = 0; /* the last tile may repeat some rows */
         s.w = w + r * s.stride;
         s.ahead = (const char *)s.w + (r + 2 * rows <= row1 ? rows * s.stride : 0);
         memset(s.acc, 0, sizeof s.acc[0] * tokens);
         for (; g + 8 <= groups; g += 8)
-            eight_groups(&s, g);
+            eight_groups(&s, g, planes);
         for (; g < groups; g++)
-            one_group(&s, g);
+            one_group(&s, g, planes);
         for (size_t t = 0; t < tokens; t++)
             memcpy(y + t * y_stride + r, s.acc[t], rows * sizeof(float));
     }
 }
 
+static size_t tables_bytes(size_t groups, size_t tokens) { return tables_end(groups, tokens, 1) + groups * tokens * sizeof(float); }
+
+static void tables_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, 1);
+}
+
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens)
+{
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
+
 static const struct q1_family tables = {"tables", SETS *SET, TOKENS, tables_bytes, tables_pack, tables_run};
+
+static size_t wide_tables_bytes(size_t groups, size_t tokens)
+{
+    return tables_end(groups, tokens, WIDE_PLANES) + groups * tokens * sizeof(float);
+}
+
+static void wide_tables_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
+}
+
+static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens)
+{
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_tables = {"tables", SETS *SET, TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};
 
 static const struct q1_family *pick_tables(size_t tokens)
 {
     (void)tokens;
     return &tables;
+}
+
+static const struct q1_family *pick_wide_tables(size_t tokens)
+{
+    (void)tokens;
+    return &wide_tables;
 }
 
 static int q1_auto(size_t tokens) { return tokens <= 32 ? 2 : 0; }
@@ -577,4 +656,6 @@ const struct kernels kernels_avx512 = {
     .peak_f32 = peak_f32,
     .q1 = {NULL, NULL, pick_tables},
     .q1_auto = q1_auto,
+    .q1_wide = {NULL, NULL, pick_wide_tables},
+    .q1_wide_auto = q1_auto,
 };
