@@ -6,23 +6,6 @@
 
 #include "cli.h"
 
-const struct command cli_commands[] = {
-    {"run", CMD_RUN, "signum run [-m FILE] [TEXT... | -p TEXT | -f FILE]", "answer one prompt and exit", cmd_run},
-    {"chat", CMD_CHAT, "signum chat [-m FILE] [-C | --session NAME]", "a conversation in the terminal", cmd_chat},
-    {"batch", CMD_BATCH, "signum batch [-m FILE] -i REQUESTS -o RECORDS [--resume]", "answer thousands of prompts with one load",
-     cmd_batch},
-    {"perplexity", CMD_PERPLEXITY, "signum perplexity -m FILE -f TEXT [-c N]", "how well the model predicts a text", cmd_perplexity},
-    {"tokenize", CMD_TOKENIZE, "signum tokenize -m FILE [TEXT... | -f FILE | --ids 1,2,3 | --jsonl]", "text to token ids and back",
-     cmd_tokenize},
-    {"render", CMD_RENDER, "signum render -m FILE --jsonl < CONVERSATIONS", "conversations to prompts", cmd_render},
-    {"logits", CMD_LOGITS, "signum logits -m FILE (--ids 1,2,3 | -p TEXT) [-o OUT]", "raw float32 logits of every position", cmd_logits},
-    {"bench", CMD_BENCH, "signum bench -m FILE [-p 512] [-n 128] [-d 0] [-t 1,2] [-r 5] [-o md|csv|json]",
-     "how fast, and how near the machine's limit", cmd_bench},
-    {"info", CMD_INFO, "signum info FILE [--json]", "what a model file is and needs", cmd_info},
-    {"check", CMD_CHECK, "signum check FILE", "validate a model file and this CPU's kernels", cmd_check},
-};
-const size_t cli_n_commands = ARRAY_LEN(cli_commands);
-
 static void help(FILE *out)
 {
     fputs("signum runs 1-bit language models (Bonsai and other Qwen3 GGUF files) on the CPU.\n\nCommands:\n", out);
@@ -58,6 +41,9 @@ static const struct {
     {CMD_INFO, "signum info Bonsai-8B-Q1_0.gguf"},
     {CMD_INFO, "signum info --json Bonsai-8B-Q1_0.gguf"},
     {CMD_CHECK, "signum check Bonsai-8B-Q1_0.gguf"},
+    {CMD_COMPLETION, "eval \"$(signum completion bash)\"                            # in ~/.bashrc"},
+    {CMD_COMPLETION, "signum completion zsh >~/.zfunc/_signum                       # a folder in $fpath"},
+    {CMD_COMPLETION, "signum completion fish >~/.config/fish/completions/signum.fish"},
 };
 
 static void command_help(FILE *out, const struct command *c)

@@ -194,7 +194,7 @@ static const struct spec specs[] = {
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
     {"--no-wrap", NULL, "leave the wrapping of long lines to the terminal", OUTPUT, FLAG, CMD_CHAT, AT(no_wrap), 0, 0, NULL},
-    {"-h --help", NULL, "", HIDDEN, FLAG, ALL, AT(help), 0, 0, NULL},
+    {"-h --help", NULL, "", HIDDEN, FLAG, ALL | CMD_COMPLETION, AT(help), 0, 0, NULL},
     {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL, AT(verbose), 0, 0, NULL},
     {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL, AT(quiet), 0, 0, NULL},
 
@@ -638,6 +638,16 @@ void options_each_name(const struct options *o, void (*fn)(void *arg, const char
         const char *name = shown_name(&specs[i], &len);
         if (settable(o, &specs[i]))
             fn(arg, name, len);
+    }
+}
+
+void options_each_flag(unsigned command, void (*fn)(const void *arg, const struct flag *flag), const void *arg)
+{
+    for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
+        const struct spec *s = &specs[i];
+        const struct flag flag = {s->names, takes_value(s) ? s->value : NULL, s->words, s->help};
+        if ((s->commands & command) && s->group != HIDDEN)
+            fn(arg, &flag);
     }
 }
 

@@ -20,6 +20,7 @@ enum { /* commands, as bits: which flags a command takes */
     CMD_RENDER = 1 << 7,
     CMD_LOGITS = 1 << 8,
     CMD_BENCH = 1 << 9,
+    CMD_COMPLETION = 1 << 10,
 };
 
 enum {
@@ -109,6 +110,16 @@ void options_show(const struct options *o, const struct sg_sampling *sampling, s
 
 /* Calls fn with the name of every option that options_set takes, as options_show prints it. */
 void options_each_name(const struct options *o, void (*fn)(void *arg, const char *name, size_t len), void *arg);
+
+struct flag {                 /* what a shell must know to complete it */
+    const char *names;        /* separated by spaces */
+    const char *value;        /* what the value is called, "FILE" if it is one; NULL: takes none */
+    const char *const *words; /* the values it can have, NULL-terminated, or NULL */
+    const char *help;
+};
+
+/* Calls fn with every flag of a command that its help shows. */
+void options_each_flag(unsigned command, void (*fn)(const void *arg, const struct flag *flag), const void *arg);
 
 /* What is in effect: the model's defaults with the given flags on top, and the seed (a
  * random one is drawn when it is -1 and stored in o->seed as well). Returns where the
