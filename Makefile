@@ -98,6 +98,12 @@ test: $B/signum $B/signum-tests $B/libsignum.a $B/signum.1 $(TOOLS) ## build and
 check-all: ## everything that is checked before a change is accepted: all variants, emulators, fuzzing
 	@.ci/run
 
+# Needs python3. WRONG=--wrong also prints each wrong answer, WRONG=--markdown the table of models/README.md.
+eval: $B/signum ## ask the bundled model its 850 held-out questions and score the answers
+	@rm -f $B/answers.jsonl
+	$B/signum batch -q --temp 0 -m models/signum-demo.gguf -i models/eval.jsonl -o $B/answers.jsonl
+	python3 tools/train/score.py $(WRONG) models/eval.jsonl $B/answers.jsonl
+
 isa-check: $B/signum $B/libsignum.a ## no baseline object uses a wider instruction set
 	@sh tests/run.sh $B cli/isa
 
