@@ -36,35 +36,38 @@ static void print_words(const char *const *words)
 
 static bool is_file(const struct flag *f) { return f->value && strcmp(f->value, "FILE") == 0; }
 
-/* Calls fn for each flag of each command, between a line before and a line after them. */
-static void each_command(const char *before, const char *after, void (*fn)(const void *arg, const struct flag *flag))
+typedef void flag_fn(const void *command, const struct flag *flag);
+
+/* Calls fn for each flag of each command, between these texts. */
+static void each_command(const char *before, const char *after_name, const char *after, flag_fn *fn)
 {
     for (size_t i = 0; i < cli_n_commands; i++) {
-        printf(before, cli_commands[i].name);
-        options_each_flag(cli_commands[i].bit, fn, cli_commands[i].name);
+        const char *name = cli_commands[i].name;
+        printf("%s%s%s", before, *after_name ? name : "", after_name);
+        options_each_flag(cli_commands[i].bit, fn, name);
         fputs(after, stdout);
     }
 }
 
 /* ------------------------------------------------------------------- bash */
 
-static void bash_name(const void *arg, const struct flag *f)
+static void bash_name(const void *command, const struct flag *f)
 {
-    (void)arg;
+    (void)command;
     size_t len;
     for (const char *name = f->names; next_word(&name, &len); name += len)
         printf(" %.*s", (int)len, name);
 }
 
 /* What follows a flag that takes a value: files are completed by the shell itself. */
-static void bash_value(const void *arg, const struct flag *f)
+static void bash_value(const void *command, const struct flag *f)
 {
     if (!f->value || is_file(f))
         return;
     size_t len;
     const char *between = "    ";
     for (const char *name = f->names; next_word(&name, &len); name += len) {
-        printf("%s%s:%.*s", between, (const char *)arg, (int)len, name);
+        printf("%s%s:%.*s", between, (const char *)command, (int)len, name);
         between = " | ";
     }
     fputs(") words=\"", stdout);
@@ -85,11 +88,11 @@ static void bash(void)
     fputs(" --version\"\n"
           "    else case $command:${COMP_WORDS[COMP_CWORD - 1]} in\n",
           stdout);
-    each_command("", "", bash_value);
+    each_command("", "", "", bash_value);
     fputs("    completion:completion) words=\"bash zsh fish\" ;;\n"
           "    *) case $word in -*) case $command in\n",
           stdout);
-    each_command("        %s) words=\"", " --help\" ;;\n", bash_name);
+    each_command("        ", ") words=\"", " --help\" ;;\n", bash_name);
     fputs("        esac ;;\n"
           "        *) return ;; # a file\n"
           "        esac ;;\n"
@@ -104,9 +107,9 @@ static void bash(void)
 
 /* -------------------------------------------------------------------- zsh */
 
-static void zsh_flag(const void *arg, const struct flag *f)
+static void zsh_flag(const void *command, const struct flag *f)
 {
-    (void)arg;
+    (void)command;
     size_t len;
     for (const char *name = f->names; next_word(&name, &len); name += len) {
         fputs("        '(", stdout);
@@ -155,7 +158,7 @@ static void zsh(void)
           "    help) _describe command commands; return ;;\n"
           "    completion) _values shell bash zsh fish; return ;;\n",
           stdout);
-    each_command("    %s) flags=(\n", "        ) ;;\n", zsh_flag);
+    each_command("    ", ") flags=(\n", "        ) ;;\n", zsh_flag);
     fputs("    esac\n"
           "    _arguments $flags '(- *)--help[the flags]' '*:file:_files'\n"
           "}\n"
@@ -165,10 +168,10 @@ static void zsh(void)
 
 /* ------------------------------------------------------------------- fish */
 
-static void fish_flag(const void *arg, const struct flag *f)
+static void fish_flag(const void *command, const struct flag *f)
 {
     size_t len;
-    printf("complete -c signum -n '__fish_seen_subcommand_from %s'", (const char *)arg);
+    printf("complete -c signum -n '__fish_seen_subcommand_from %s'", (const char *)command);
     for (const char *name = f->names; next_word(&name, &len); name += len) {
         size_t dashes = strspn(name, "-");
         const char *kind = dashes == 2 ? "l" : len == 2 ? "s" : "o"; /* --long, -s, -old */
@@ -196,7 +199,7 @@ static void fish(void)
     fputs("complete -c signum -f -n __fish_use_subcommand -a help -d 'the flags of a command'\n"
           "complete -c signum -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n",
           stdout);
-    each_command("", "", fish_flag);
+    each_command("", "", "", fish_flag);
 }
 
 int cmd_completion(struct options *o)
