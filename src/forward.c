@@ -185,9 +185,10 @@ static enum sg_status prepare(struct forward *f, const float *x, size_t n, size_
     return finite ? SG_OK : damaged(err);
 }
 
-static void multiply(struct forward *f, const struct matmul_op *ops, size_t n_ops)
+/* `then`: the first matrix that is multiplied after these. */
+static void multiply(struct forward *f, const struct matmul_op *ops, size_t n_ops, const struct tensor *then)
 {
-    matmul_run(&f->mm, ops, n_ops);
+    matmul_run(&f->mm, ops, n_ops, then);
     for (size_t i = 0; i < n_ops; i++) {
         f->profile.weight_bytes += ops[i].w->rows * ops[i].w->row_bytes;
         f->profile.macs += f->mm.tokens * ops[i].w->rows * ops[i].w->cols;
@@ -208,22 +209,22 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     s->out = f->h;
     pool_run(pool, n, grain(m->n_embd), norm_rows, s);
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3, err));
-    multiply(f, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3);
+    multiply(f, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3, &l->attn_output);
     pool_run(pool, n * m->n_kv_heads, DIV_UP(grain(q_width) * m->n_kv_heads, (size_t)4), store_heads, s);
     lap(f, &f->profile.elementwise);
     attention_run(f, s->rows, n, s->layer_index, f->q, f->attn);
     lap(f, &f->profile.attention);
     TRY(prepare(f, f->attn, n, q_width, (const struct tensor *const[]){&l->attn_output}, 1, err));
-    multiply(f, (const struct matmul_op[]){{&l->attn_output, f->h, m->n_embd}}, 1);
+    multiply(f, (const struct matmul_op[]){{&l->attn_output, f->h, m->n_embd}}, 1, &l->gate);
     pool_run(pool, n, grain(m->n_embd), add_rows, s);
 
     s->norm = l->ffn_norm;
     pool_run(pool, n, grain(m->n_embd), norm_rows, s);
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->gate, &l->up}, 2, err));
-    multiply(f, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2);
+    multiply(f, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2, &l->down);
     pool_run(pool, n, grain(m->n_ff), silu_rows, s);
     TRY(prepare(f, f->gate, n, m->n_ff, (const struct tensor *const[]){&l->down}, 1, err));
-    multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1);
+    multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1, s->layer_index + 1 < m->n_layers ? &l[1].q : &m->output);
     pool_run(pool, n, grain(m->n_embd), add_rows, s);
     return SG_OK;
 }
@@ -250,7 +251,7 @@ static enum sg_status run_logits(struct step *s, forward_logits_fn *on_logits, v
         s->out = f->h;
         pool_run(f->mm.pool, n, grain(m->n_embd), norm_rows, s);
         TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&m->output}, 1, err));
-        multiply(f, (const struct matmul_op[]){{&m->output, f->logits, m->n_vocab}}, 1);
+        multiply(f, (const struct matmul_op[]){{&m->output, f->logits, m->n_vocab}}, 1, NULL);
         for (size_t i = 0; i < n; i++) {
             const float *logits = f->logits + i * m->n_vocab;
             if (f->mm.kernels->argmax(logits, m->n_vocab) < 0)

@@ -3,6 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+enum {
+    FEW_TOKENS = 8,
+    UNIT_BYTES = 128 << 10,
+};
+
 /* How a weight type meets its input. */
 enum form {
     FORM_FLOAT,
@@ -52,6 +57,7 @@ void matmul_layout(struct matmul *m, struct arena *a)
     m->codes = ARENA_ARRAY(a, int8_t, threads * groups * GROUP);
     m->code_scales = ARENA_ARRAY(a, float, threads *groups * 2);
     m->finite = ARENA_ARRAY(a, bool, m->max_tokens);
+    m->begun = ARENA_ARRAY(a, atomic_bool, threads);
 }
 
 static void quantize_tokens(void *arg, size_t begin, size_t end, int worker)
@@ -145,32 +151,92 @@ static void code_rows(const struct matmul *m, const struct matmul_op *op, size_t
     }
 }
 
-static void q1_rows(const struct matmul *m, const struct matmul_op *op, size_t row0, size_t row1)
+static void q1_rows(const struct matmul *m, const struct matmul_op *op, size_t row0, size_t row1, struct q1_next next)
 {
     const struct tensor *w = op->w;
     size_t groups = w->cols / GROUP, chunk = m->q1->max_tokens, stride = packed_stride(m->q1, groups, m->tokens);
     for (size_t t0 = 0; t0 < m->tokens; t0 += chunk)
         m->q1->run(op->y + t0 * op->y_stride, op->y_stride, w->data, row0, row1, groups, (const uint8_t *)m->packed + t0 / chunk * stride,
-                   MIN(m->tokens - t0, chunk));
+                   MIN(m->tokens - t0, chunk), t0 + chunk < m->tokens ? (struct q1_next){0} : next);
 }
 
+/* One matmul_run: units of rows, numbered through all matrices, which threads claim in ascending
+ * order, each one ahead of the one it works on, so that a kernel knows what to fetch while it
+ * ends. Worker i begins with unit i, which the end of the matmul before could rely on; should
+ * worker i not come, because the system has put it aside, another one does that unit at the end. */
 struct run_job {
-    const struct matmul *m;
+    struct matmul *m;
     const struct matmul_op *ops;
-    size_t n_ops, unit_rows;
+    const struct tensor *then;
+    size_t unit_rows, units, workers;
+    atomic_size_t next;
 };
+
+static size_t tile_of(const struct matmul *m, const struct tensor *w)
+{
+    return form_of(m, w->type) == FORM_Q1 ? matmul_family(m, m->tokens)->row_tile : 16;
+}
+
+/* Rows of a unit. Many tokens: at most 512 KB of weights, so that a thread that the system delays
+ * holds up little, and small enough that each thread gets several. Few: see UNIT_BYTES. */
+static size_t unit_rows(const struct matmul *m, const struct tensor *w)
+{
+    size_t fair = w->rows / ((size_t)pool_threads(m->pool) * 6), bytes = m->tokens > FEW_TOKENS ? (size_t)512 << 10 : UNIT_BYTES;
+    return ROUND_UP(MAX(MIN(fair, bytes / w->row_bytes), (size_t)1), tile_of(m, w));
+}
 
 static size_t units_of(const struct run_job *job, size_t op) { return DIV_UP(job->ops[op].w->rows, job->unit_rows); }
 
+/* The unit that a worker does next; job->units when there is none. */
+static size_t claim(struct run_job *job, size_t worker)
+{
+    atomic_bool *begun = job->m->begun;
+    if (worker < job->workers && !atomic_exchange_explicit(&begun[worker], true, memory_order_relaxed))
+        return worker;
+    size_t unit = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+    if (unit < job->units)
+        return unit;
+    for (unit = 0; unit < job->workers; unit++)
+        if (!atomic_exchange_explicit(&begun[unit], true, memory_order_relaxed))
+            return unit;
+    return job->units;
+}
+
+/* Where a unit lies: which of the matrices, from which row on. */
+static const struct matmul_op *find_unit(const struct run_job *job, size_t unit, size_t *row0, size_t *row1)
+{
+    size_t i = 0;
+    while (unit >= units_of(job, i))
+        unit -= units_of(job, i++);
+    *row0 = unit * job->unit_rows;
+    *row1 = MIN(*row0 + job->unit_rows, job->ops[i].w->rows);
+    return &job->ops[i];
+}
+
+/* The weights of a unit, or those that this worker begins the next matmul with. */
+static struct q1_next weights_of(const struct run_job *job, size_t unit, size_t worker)
+{
+    if (unit < job->units) {
+        size_t row0, row1;
+        const struct tensor *w = find_unit(job, unit, &row0, &row1)->w;
+        return (struct q1_next){w->data + row0 * w->row_bytes, (row1 - row0) * w->row_bytes};
+    }
+    const struct tensor *w = job->then;
+    size_t rows = w ? unit_rows(job->m, w) : 0;
+    if (!w || worker * rows >= w->rows)
+        return (struct q1_next){0};
+    return (struct q1_next){w->data + worker * rows * w->row_bytes, MIN(rows, w->rows - worker * rows) * w->row_bytes};
+}
+
 static void run_units(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct run_job *job = arg;
-    for (size_t unit = begin; unit < end; unit++) {
-        size_t i = 0, first = 0;
-        while (unit - first >= units_of(job, i))
-            first += units_of(job, i++);
-        const struct matmul_op *op = &job->ops[i];
-        size_t row0 = (unit - first) * job->unit_rows, row1 = MIN(row0 + job->unit_rows, op->w->rows);
+    (void)begin;
+    (void)end;
+    struct run_job *job = arg;
+    size_t unit = claim(job, (size_t)worker);
+    while (unit < job->units) {
+        size_t row0, row1, next = claim(job, (size_t)worker);
+        const struct matmul_op *op = find_unit(job, unit, &row0, &row1);
         switch (form_of(job->m, op->w->type)) {
         case FORM_FLOAT:
             float_rows(job->m, op, row0, row1, worker);
@@ -179,28 +245,21 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
             code_rows(job->m, op, row0, row1, worker);
             break;
         case FORM_Q1:
-            q1_rows(job->m, op, row0, row1);
+            q1_rows(job->m, op, row0, row1, weights_of(job, next, (size_t)worker));
             break;
         }
+        unit = next;
     }
 }
 
-void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops)
+void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops, const struct tensor *then)
 {
-    /* Threads claim units of rows in ascending order. A unit is at most 512 KB of weights,
-     * so that a thread that the system delays holds up little, and small enough that each
-     * thread gets several. */
-    size_t rows = 0, row_bytes = 1, tile = 16;
-    for (size_t i = 0; i < n_ops; i++) {
-        rows += ops[i].w->rows;
-        row_bytes = MAX(row_bytes, ops[i].w->row_bytes);
-        if (form_of(m, ops[i].w->type) == FORM_Q1)
-            tile = m->q1->row_tile;
-    }
-    size_t fair = rows / ((size_t)pool_threads(m->pool) * 6), small = ((size_t)512 << 10) / row_bytes;
-    struct run_job job = {.m = m, .ops = ops, .n_ops = n_ops, .unit_rows = ROUND_UP(MAX(MIN(fair, small), (size_t)1), tile)};
-    size_t units = 0;
+    struct run_job job = {.m = m, .ops = ops, .then = then, .unit_rows = unit_rows(m, ops[0].w)};
     for (size_t i = 0; i < n_ops; i++)
-        units += units_of(&job, i);
-    pool_run(m->pool, units, 1, run_units, &job);
+        job.units += units_of(&job, i);
+    job.workers = MIN(job.units, (size_t)pool_threads(m->pool));
+    atomic_init(&job.next, job.workers);
+    for (size_t i = 0; i < job.workers; i++)
+        atomic_store_explicit(&m->begun[i], false, memory_order_relaxed);
+    pool_run(m->pool, job.workers, 1, run_units, &job);
 }

@@ -3,6 +3,8 @@
 #ifndef SIGNUM_MATMUL_H
 #define SIGNUM_MATMUL_H
 
+#include <stdatomic.h>
+
 #include "arena.h"
 #include "kernels/kernels.h"
 #include "pool.h"
@@ -31,7 +33,8 @@ struct matmul {
     float *rows;   /* (threads, max_cols): a dequantized row per worker */
     int8_t *codes; /* (threads, max_cols) */
     float *code_scales;
-    bool *finite; /* (max_tokens) */
+    bool *finite;       /* (max_tokens) */
+    atomic_bool *begun; /* (threads) whether somebody has the unit that this worker begins with */
 };
 
 /* Carves the scratch for inputs up to max_tokens x max_cols. Call with a measuring
@@ -53,7 +56,8 @@ struct matmul_op {
     float *y; /* (tokens, y_stride), columns 0 .. w->rows are written */
     size_t y_stride;
 };
-/* Runs several matrices that share the current input as one parallel loop. */
-void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops);
+/* Runs several matrices that share the current input as one parallel loop. The weights of the
+ * following call come closer meanwhile, when `then`, its first matrix, is not NULL. */
+void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops, const struct tensor *then);
 
 #endif

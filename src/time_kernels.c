@@ -204,7 +204,7 @@ static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens
         if (pack)
             q1->pack(b->packed + i * stride, q + t * planes * COLS, b->scale + t * GROUPS, GROUPS, n, 0, GROUPS);
         else
-            q1->run(b->out + t * ROWS, ROWS, b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n);
+            q1->run(b->out + t * ROWS, ROWS, b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n, (struct q1_next){0});
     }
     return true;
 }

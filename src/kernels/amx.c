@@ -133,8 +133,10 @@ static const struct {
     uint8_t lines[16];
 } tiles_of_64 = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
 
-static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
 {
+    (void)next;
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     const float *scales = (const float *)((const uint8_t *)packed + groups * all * GROUP);
     const __m512i column =

@@ -585,7 +585,7 @@ static inline void store_rows(float *y, const float acc[4][8])
 }
 
 static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, struct q1_next next)
 {
     if (row1 - row0 < TABLE_ROWS) {
         tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
@@ -596,8 +596,10 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     for (size_t row = row0; row < row1; row += TABLE_ROWS) {
         size_t r = MIN(row, row1 - TABLE_ROWS); /* the last tile may repeat some rows */
         const uint8_t *tile = w + r * stride;
-        /* The next tile is fetched to L2 meanwhile, in order; after the last one nothing new. */
-        const uint8_t *ahead = tile + (r + 2 * TABLE_ROWS <= row1 ? TABLE_ROWS * stride : 0);
+        /* The next tile is fetched to L2 meanwhile, in order. */
+        const uint8_t *ahead = row + TABLE_ROWS < row1             ? w + MIN(row + TABLE_ROWS, row1 - TABLE_ROWS) * stride
+                               : next.bytes >= TABLE_ROWS * stride ? next.data
+                                                                   : tile;
         _Alignas(32) float acc[TABLE_TOKENS][4][8] = {0};
         for (size_t g = 0; g < groups; g++) {
             __m256i x[16];

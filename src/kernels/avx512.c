@@ -406,7 +406,7 @@ struct tile {
     size_t stride, sets, tokens;
     const int16_t *tables;
     const float *scale;
-    const char *ahead; /* what to fetch to L2 meanwhile */
+    struct q1_next ahead; /* what to fetch to L2 meanwhile */
     __m512i x[SETS][8];
     __m512i sum[TOKENS][WIDE_PLANES][SETS];
     _Alignas(64) float d[SETS][SET];
@@ -423,9 +423,11 @@ static inline void gather_sets(struct tile *s, const uint8_t *w, size_t bytes)
 {
     for (size_t i = 0; i < s->sets; i++) {
         gather_words(s->x[i], w + i * SET * s->stride, s->stride);
-        for (size_t line = 0; line < SET * bytes / 64; line++)
-            _mm_prefetch(s->ahead + 64 * line, _MM_HINT_T1);
-        s->ahead += SET * bytes;
+        size_t fetched = MIN(SET * bytes, s->ahead.bytes);
+        for (size_t at = 0; at < fetched; at += 64)
+            _mm_prefetch((const char *)s->ahead.data + at, _MM_HINT_T1);
+        s->ahead.data += fetched;
+        s->ahead.bytes -= fetched;
     }
 }
 
@@ -556,7 +558,7 @@ TEMPLATE void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_
 }
 
 TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                              size_t tokens, size_t planes)
+                              size_t tokens, size_t planes, struct q1_next next)
 {
     size_t sets = row1 - row0 >= SETS * SET ? SETS : 2, rows = sets * SET;
     if (row1 - row0 < rows) {
@@ -572,7 +574,7 @@ TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_
     for (size_t row = row0; row < row1; row += rows) {
         size_t r = MIN(row, row1 - rows), g = 0; /* the last tile may repeat some rows */
         s.w = w + r * s.stride;
-        s.ahead = (const char *)s.w + (r + 2 * rows <= row1 ? rows * s.stride : 0);
+        s.ahead = row + rows < row1 ? (struct q1_next){w + MIN(row + rows, row1 - rows) * s.stride, rows * s.stride} : next;
         memset(s.acc, 0, sizeof s.acc[0] * tokens);
         for (; g + 8 <= groups; g += 8)
             eight_groups(&s, g, planes);
@@ -591,9 +593,9 @@ static void tables_pack(void *packed, const int8_t *q, const float *scale, size_
 }
 
 static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, struct q1_next next)
 {
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1, next);
 }
 
 static const struct q1_family tables = {"tables", SETS *SET, TOKENS, tables_bytes, tables_pack, tables_run};
@@ -609,9 +611,9 @@ static void wide_tables_pack(void *packed, const int8_t *q, const float *scale, 
 }
 
 static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                            size_t tokens)
+                            size_t tokens, struct q1_next next)
 {
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, next);
 }
 
 static const struct q1_family wide_tables = {"tables", SETS *SET, TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};

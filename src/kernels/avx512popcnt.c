@@ -63,8 +63,9 @@ TEMPLATE __m512i sum_lanes(__m512i s[16])
 }
 
 static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                         size_t tokens)
+                         size_t tokens, struct q1_next next)
 {
+    (void)next;
     const float *scales = (const float *)((const uint8_t *)packed + groups * tokens * PLANES);
     const int32_t *sums = (const int32_t *)(scales + groups * tokens);
     const __m512i low =

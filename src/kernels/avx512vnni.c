@@ -80,8 +80,9 @@ TEMPLATE void wide_tokens(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], c
 }
 
 static void wide_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens)
+                     size_t tokens, struct q1_next next)
 {
+    (void)next;
     const struct steps s = steps_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += SIGN_ROWS) {

@@ -96,8 +96,10 @@ TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     }
 }
 
-static void few_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens)
+static void few_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
 {
+    (void)next;
     switch (tokens) {
     case 1:
         few_rows(y, y_stride, w, row0, row1, groups, packed, 1);
@@ -183,8 +185,9 @@ TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2
 }
 
 static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens)
+                     size_t tokens, struct q1_next next)
 {
+    (void)next;
     const struct columns c = columns_of(packed, groups, tokens);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += MANY_ROWS) {

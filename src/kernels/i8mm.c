@@ -98,8 +98,9 @@ TEMPLATE void multiply_group(float32x4_t (*acc)[4], int8x16_t bytes[STEPS][4], c
 }
 
 static void matrix_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, struct q1_next next)
 {
+    (void)next;
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     const int8_t *codes = packed;
     const float *s = (const float *)(const void *)(codes + groups * all * GROUP);

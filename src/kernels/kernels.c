@@ -234,7 +234,7 @@ static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *refere
 
     const struct q1_family *ref = reference(TOKENS);
     ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
-    ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS);
+    ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
     for (size_t f = 0; f < Q1_FAMILIES; f++) {
         for (size_t i = 0; families[f] && i < ARRAY_LEN(counts); i++) {
             const struct q1_family *family = families[f](counts[i]);
@@ -243,7 +243,7 @@ static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *refere
                 return family->name;
             family->pack(packed, q, scale, GROUPS, n, 0, 1);
             family->pack(packed, q, scale, GROUPS, n, 1, GROUPS);
-            family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n);
+            family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n, (struct q1_next){0});
             if (!same(a, b, n * ROWS * sizeof *a))
                 return family->name;
         }

@@ -81,6 +81,15 @@ enum {
     WIDE_MOST = 16383,
 };
 
+/* Weights that the calling thread multiplies after those of a run: up to `bytes` bytes from `data`
+ * on, all of them readable. While run works on its last rows it may bring them closer (to L2, where
+ * its first rows want to be); 0 bytes: nothing is known to follow. A hint, which results do not
+ * depend on and which a family may ignore. */
+struct q1_next {
+    const uint8_t *data;
+    size_t bytes;
+};
+
 /* A way of multiplying Q1_0 weights with int8 activations for some number of
  * tokens at once. Two steps: pack (once per input, shared by all matrices that
  * have it) and run (many rows, all tokens). */
@@ -100,7 +109,8 @@ struct q1_family {
 
     /* y[t * y_stride + r] = row r of W times token t, r in [row0, row1), t < tokens.
      * w: all rows, each groups * 18 bytes, contiguous. Writes nothing else. */
-    void (*run)(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens);
+    void (*run)(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                struct q1_next next);
 };
 
 enum {

@@ -549,8 +549,9 @@ TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t ro
 }
 
 static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, struct q1_next next)
 {
+    (void)next;
     if (tokens == 1) /* apart, because a loop over tokens keeps the nibbles in memory */
         tables_rows(y, y_stride, w, row0, row1, groups, packed, 1);
     else
@@ -590,8 +591,9 @@ static inline int32x4_t four_sums(int16x8_t a, int16x8_t b, int16x8_t c, int16x8
 }
 
 static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens)
+                     size_t tokens, struct q1_next next)
 {
+    (void)next;
     const struct columns c = columns_of(packed, groups, tokens);
     for (size_t r = row0; r < row1; r++) {
         float acc[SIGN_TOKENS] = {0};
@@ -650,8 +652,9 @@ TEMPLATE int16x8_t counted_under(const uint8x16_t plane[8], uint8x16_t w)
 }
 
 static void popcount_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                          size_t tokens)
+                          size_t tokens, struct q1_next next)
 {
+    (void)next;
     for (size_t r = row0; r < row1; r += 4) {
         float32x4_t acc[POPCOUNT_TOKENS] = {vdupq_n_f32(0)};
         const uint8_t *row[4];

@@ -127,8 +127,9 @@ TEMPLATE void popcount_each(float *y, size_t y_stride, const uint8_t *w, size_t 
 }
 
 static void popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                         size_t tokens)
+                         size_t tokens, struct q1_next next)
 {
+    (void)next;
     popcount_each(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
 }
 
@@ -143,8 +144,9 @@ static void wide_popcount_pack(void *packed, const int8_t *q, const float *scale
 }
 
 static void wide_popcount_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                              size_t tokens)
+                              size_t tokens, struct q1_next next)
 {
+    (void)next;
     popcount_each(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
 }
 

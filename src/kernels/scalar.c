@@ -333,8 +333,9 @@ static void sign_pack(void *packed, const int8_t *q, const float *scale, size_t 
 }
 
 static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens)
+                     size_t tokens, struct q1_next next)
 {
+    (void)next;
     multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
 }
 
@@ -354,8 +355,9 @@ static void wide_sign_pack(void *packed, const int8_t *q, const float *scale, si
 }
 
 static void wide_sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                          size_t tokens)
+                          size_t tokens, struct q1_next next)
 {
+    (void)next;
     multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
 }
 
@@ -417,8 +419,9 @@ static void tables_pack(void *packed, const int8_t *q, const float *scale, size_
 }
 
 static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, struct q1_next next)
 {
+    (void)next;
     const float *scales = (const float *)(const void *)((const int16_t *)packed + groups * tokens * GROUP_SUMS);
     for (size_t r = row0; r < row1; r += STRIP) {
         size_t n = MIN(row1 - r, (size_t)STRIP);

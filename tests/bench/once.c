@@ -12,7 +12,8 @@ int main(int argc, char **argv)
     struct kernels k;
     if (argc != 6 || !kernels_select(&k, cpu_features(), argv[1]))
         return 2;
-    size_t f = strtoul(argv[2], NULL, 10), tokens = strtoul(argv[3], NULL, 10), rows = strtoul(argv[4], NULL, 10), groups = strtoul(argv[5], NULL, 10);
+    size_t f = strtoul(argv[2], NULL, 10), tokens = strtoul(argv[3], NULL, 10), rows = strtoul(argv[4], NULL, 10),
+           groups = strtoul(argv[5], NULL, 10);
     if (f >= Q1_FAMILIES || !k.q1[f] || tokens == 0)
         return 2;
     const struct q1_family *family = k.q1[f](tokens);
@@ -26,7 +27,7 @@ int main(int argc, char **argv)
     if (!w || !q || !scale || !y || !packed)
         return 4;
     family->pack(packed, q, scale, groups, tokens, 0, groups);
-    family->run(y, rows, w, 0, rows, groups, packed, tokens);
+    family->run(y, rows, w, 0, rows, groups, packed, tokens, (struct q1_next){0});
     free(w);
     free(q);
     free(scale);
