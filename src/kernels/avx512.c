@@ -632,6 +632,12 @@ static const struct q1_family *pick_wide_tables(size_t tokens)
 
 static int q1_auto(size_t tokens) { return tokens <= 32 ? 2 : 0; }
 
+static int q1_wide_auto(size_t tokens) /* tables lead by a third at any number of tokens */
+{
+    (void)tokens;
+    return 2;
+}
+
 /* -------------------------------------------------------------------- peak */
 
 static inline __m512i step_i8(__m512i sum, __m512i a, __m512i b) { return _mm512_add_epi16(sum, _mm512_maddubs_epi16(a, b)); }
@@ -659,5 +665,5 @@ const struct kernels kernels_avx512 = {
     .q1 = {NULL, NULL, pick_tables},
     .q1_auto = q1_auto,
     .q1_wide = {NULL, NULL, pick_wide_tables},
-    .q1_wide_auto = q1_auto,
+    .q1_wide_auto = q1_wide_auto,
 };

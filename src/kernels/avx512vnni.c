@@ -16,8 +16,8 @@ static inline __m256i sign_twice(__m256i acc) { return _mm256_slli_epi32(acc, 1)
 #include "sign_x86.h"
 
 enum {
-    WIDE = 12
-}; /* tokens at once: one accumulator each */
+    LINES = 12
+}; /* at once: one accumulator each */
 
 /* One group of 16 rows as bytes 0 and 1: [step][row][4]; rows beyond n repeat the last. */
 TEMPLATE void expand_group(__m512i bytes[STEPS], float d[SIGN_ROWS], const uint8_t *w, size_t stride, size_t n)
@@ -54,42 +54,42 @@ static inline __m512i kept(__m512i v)
     return v;
 }
 
-/* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
-TEMPLATE void wide_tokens(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], const float d[SIGN_ROWS], const uint8_t *codes,
-                          const float *s, const int32_t *sum, size_t n)
+/* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n lines. */
+TEMPLATE void many_lines(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], const float d[SIGN_ROWS], const uint8_t *codes,
+                         const float *s, const int32_t *sum, size_t n, size_t planes)
 {
-    __m512i p[WIDE];
+    __m512i p[LINES];
     UNROLL
-    for (size_t t = 0; t < n; t++)
-        p[t] = _mm512_setzero_si512();
+    for (size_t l = 0; l < n; l++)
+        p[l] = _mm512_setzero_si512();
     for (size_t step = 0; step < STEPS; step++, codes += 16) {
         __m512i w = kept(bytes[step]);
         UNROLL
-        for (size_t t = 0; t < n; t++) {
+        for (size_t l = 0; l < n; l++) {
             int32_t four;
-            memcpy(&four, codes + t / 4 * STEPS_QUAD + t % 4 * 4, sizeof four);
-            p[t] = kept(_mm512_dpbusd_epi32(p[t], w, _mm512_set1_epi32(four)));
+            memcpy(&four, codes + l / 4 * STEPS_QUAD + l % 4 * 4, sizeof four);
+            p[l] = kept(_mm512_dpbusd_epi32(p[l], w, _mm512_set1_epi32(four)));
         }
     }
     UNROLL
-    for (size_t t = 0; t < n; t++) {
-        __m512i isum = _mm512_sub_epi32(_mm512_slli_epi32(p[t], 1), _mm512_set1_epi32(sum[t]));
+    for (size_t t = 0; t < n / planes; t++) {
+        __m512i under = planes == 1 ? p[t] : _mm512_add_epi32(_mm512_slli_epi32(p[t * planes], 7), p[t * planes + planes - 1]);
+        __m512i isum = _mm512_sub_epi32(_mm512_slli_epi32(under, 1), _mm512_set1_epi32(sum[t]));
         __m512 ds = _mm512_mul_ps(_mm512_load_ps(d), _mm512_set1_ps(s[t]));
         _mm512_store_ps(acc[t], _mm512_fmadd_ps(ds, _mm512_cvtepi32_ps(isum), _mm512_load_ps(acc[t])));
     }
 }
 
-static void wide_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens, struct q1_next next)
+TEMPLATE void many_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, size_t planes)
 {
-    (void)next;
-    const struct steps s = steps_of(packed, groups, tokens);
+    const struct steps s = steps_of(packed, groups, tokens, planes);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += SIGN_ROWS) {
         size_t n = MIN(row1 - r, (size_t)SIGN_ROWS);
         const char *ahead = (const char *)w + MIN(r + SIGN_ROWS, row1 - 1) * stride; /* the next rows, to L2 */
-        _Alignas(64) float acc[SIGN_TOKENS + WIDE][SIGN_ROWS];
-        memset(acc, 0, sizeof acc[0] * ROUND_UP(tokens, (size_t)4));
+        _Alignas(64) float acc[SIGN_TOKENS + LINES][SIGN_ROWS];
+        memset(acc, 0, sizeof acc[0] * s.tokens);
         for (size_t g = 0; g < groups; g++) {
             __m512i bytes[STEPS];
             _Alignas(64) float d[SIGN_ROWS];
@@ -97,24 +97,44 @@ static void wide_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
             for (size_t line = 0; line < SIGN_ROWS * Q1_BYTES; line += 64)
                 _mm_prefetch(ahead + g * SIGN_ROWS * Q1_BYTES + line, _MM_HINT_T1);
             const uint8_t *codes = s.codes + g * s.padded * GROUP;
-            const float *scale = s.scales + g * s.padded;
-            const int32_t *sum = s.sums + g * s.padded;
-            size_t t = 0;
-            for (; t + WIDE <= s.padded; t += WIDE)
-                wide_tokens(acc + t, bytes, d, codes + t * GROUP, scale + t, sum + t, WIDE);
-            if (t + 8 <= s.padded)
-                wide_tokens(acc + t, bytes, d, codes + t * GROUP, scale + t, sum + t, 8);
-            else if (t < s.padded)
-                wide_tokens(acc + t, bytes, d, codes + t * GROUP, scale + t, sum + t, 4);
+            const float *scale = s.scales + g * s.tokens;
+            const int32_t *sum = s.sums + g * s.tokens;
+            size_t l = 0;
+#define SOME(n) many_lines(acc + l / planes, bytes, d, codes + l * GROUP, scale + l / planes, sum + l / planes, n, planes)
+            for (; l + LINES <= s.padded; l += LINES)
+                SOME(LINES);
+            if (l + 8 <= s.padded)
+                SOME(8);
+            else if (l < s.padded)
+                SOME(4);
+#undef SOME
         }
         for (size_t t = 0; t < tokens; t++)
             memcpy(y + t * y_stride + r, acc[t], n * sizeof(float));
     }
 }
 
-static const struct q1_family wide = {"sign", SIGN_ROWS, SIGN_TOKENS, steps_bytes, steps_pack, wide_run};
+static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens, struct q1_next next)
+{
+    (void)next;
+    many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
 
-static const struct q1_family *pick_sign(size_t tokens) { return tokens <= 4 ? &sign : &wide; }
+static const struct q1_family many = {"sign", SIGN_ROWS, SIGN_TOKENS, steps_bytes, steps_pack, many_run};
+
+static const struct q1_family *pick_sign(size_t tokens) { return tokens <= 4 ? &sign : &many; }
+
+static void wide_many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, struct q1_next next)
+{
+    (void)next;
+    many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_many = {"sign", SIGN_ROWS, SIGN_TOKENS, wide_steps_bytes, wide_steps_pack, wide_many_run};
+
+static const struct q1_family *pick_wide_sign(size_t tokens) { return tokens <= 2 ? &wide_sign : &wide_many; }
 
 /* Zen 4: tables win by a quarter at any number of tokens, but take 16 bytes per activation;
  * CPUs with two 512-bit dot products per cycle gain from about here on. */
@@ -136,4 +156,6 @@ const struct kernels kernels_avx512vnni = {
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, NULL, NULL},
+    .q1_wide_auto = q1_auto,
 };

@@ -19,6 +19,12 @@ static const struct q1_family *pick_sign(size_t tokens)
     return &sign;
 }
 
+static const struct q1_family *pick_wide_sign(size_t tokens)
+{
+    (void)tokens;
+    return &wide_sign;
+}
+
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
 
 /* -------------------------------------------------------------------- peak */
@@ -31,4 +37,6 @@ const struct kernels kernels_avxvnni = {
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, NULL, NULL},
+    .q1_wide_auto = q1_auto,
 };

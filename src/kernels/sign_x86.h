@@ -20,34 +20,39 @@ static inline __m256i kept_256(__m256i v)
     return v;
 }
 
-/* PACKED. The weights of one step (word m of a row's 16 bytes, bit b) are bit b of the bytes
+/* LINES. A token's activations are one line of codes, or two when they come in two planes, and
+ * lines are multiplied like tokens of their own; only the last step, from sums to floats, joins
+ * the planes.
+ *
+ * PACKED. The weights of one step (word m of a row's 16 bytes, bit b) are bit b of the bytes
  * 4 m .. 4 m + 3, because a shift and an AND make those at once. Steps ascend by m, then b.
- * Per group and four tokens: [step][token][4 bytes], 512 bytes; then scales and sums of
- * the group, [group][token], tokens padded with zeros to a multiple of four. */
+ * Per group and four lines: [step][line][4 bytes], 512 bytes, lines padded with zeros to a
+ * multiple of four; then scales and sums of the group (planes joined), [group][token]. */
 
 enum {
     STEPS = 32,
     STEPS_QUAD = STEPS * 16 /* bytes of one group and four tokens */
 };
 
-static size_t steps_bytes(size_t groups, size_t tokens)
+static inline size_t steps_size(size_t groups, size_t tokens, size_t planes)
 {
-    return groups * ROUND_UP(tokens, (size_t)4) * (GROUP + sizeof(float) + sizeof(int32_t));
+    return groups * ROUND_UP(tokens * planes, (size_t)4) * (GROUP + (sizeof(float) + sizeof(int32_t)) / planes);
 }
 
 struct steps {
-    const uint8_t *codes; /* [group][quad][step][4 tokens][4] */
-    const float *scales;  /* [group][padded tokens] */
-    const int32_t *sums;  /* [group][padded tokens] */
-    size_t padded;
+    const uint8_t *codes; /* [group][quad][step][4 lines][4] */
+    const float *scales;  /* [group][padded / planes] */
+    const int32_t *sums;  /* the same */
+    size_t padded;        /* lines */
+    size_t tokens;        /* padded too */
 };
 
-static inline struct steps steps_of(const void *packed, size_t groups, size_t tokens)
+static inline struct steps steps_of(const void *packed, size_t groups, size_t tokens, size_t planes)
 {
-    size_t padded = ROUND_UP(tokens, (size_t)4);
+    size_t padded = ROUND_UP(tokens * planes, (size_t)4), all = padded / planes;
     const uint8_t *codes = packed;
     const float *scales = (const float *)(codes + groups * padded * GROUP);
-    return (struct steps){codes, scales, (const int32_t *)(scales + groups * padded), padded};
+    return (struct steps){codes, scales, (const int32_t *)(scales + groups * all), padded, all};
 }
 
 static inline int32_t sum_of_group(const int8_t *q)
@@ -61,23 +66,26 @@ static inline int32_t sum_of_group(const int8_t *q)
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-static void steps_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+TEMPLATE void steps_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                           size_t planes)
 {
-    const struct steps s = steps_of(packed, groups, tokens);
+    const struct steps s = steps_of(packed, groups, tokens, planes);
+    float *scales = (float *)((uint8_t *)packed + groups * s.padded * GROUP);
+    int32_t *sums = (int32_t *)(scales + groups * s.tokens);
     const __m128i by_column = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     for (size_t g = group0; g < group1; g++) {
-        for (size_t t0 = 0; t0 < s.padded; t0 += 4) {
-            __m128i *out = (__m128i *)((uint8_t *)packed + (g * s.padded + t0) * GROUP);
-            for (size_t m = 0; m < 4; m++, out += 8) { /* 32 activations, 4 x 8, by column, of 4 tokens */
+        for (size_t l0 = 0; l0 < s.padded; l0 += 4) {
+            __m128i *out = (__m128i *)((uint8_t *)packed + (g * s.padded + l0) * GROUP);
+            for (size_t m = 0; m < 4; m++, out += 8) { /* 32 activations, 4 x 8, by column, of 4 lines */
                 __m128i low[4], high[4];
-                for (size_t t = 0; t < 4; t++) {
-                    low[t] = high[t] = _mm_setzero_si128();
-                    if (t0 + t < tokens) {
-                        const __m128i *x = (const __m128i *)(q + ((t0 + t) * groups + g) * GROUP + m * 32);
+                for (size_t l = 0; l < 4; l++) {
+                    low[l] = high[l] = _mm_setzero_si128();
+                    if (l0 + l < tokens * planes) {
+                        const __m128i *x = (const __m128i *)(q + ((l0 + l) * groups + g) * GROUP + m * 32);
                         __m128i a = _mm_shuffle_epi8(_mm_loadu_si128(x), by_column),
                                 b = _mm_shuffle_epi8(_mm_loadu_si128(x + 1), by_column);
-                        low[t] = _mm_unpacklo_epi16(a, b);
-                        high[t] = _mm_unpackhi_epi16(a, b);
+                        low[l] = _mm_unpacklo_epi16(a, b);
+                        high[l] = _mm_unpackhi_epi16(a, b);
                     }
                 }
                 for (size_t half = 0; half < 2; half++) {
@@ -90,14 +98,30 @@ static void steps_pack(void *packed, const int8_t *q, const float *scale, size_t
                     _mm_store_si128(out + half * 4 + 3, _mm_unpackhi_epi64(c, d));
                 }
             }
-            for (size_t t = t0; t < t0 + 4; t++) {
-                float *scales = (float *)((uint8_t *)packed + groups * s.padded * GROUP);
-                int32_t *sums = (int32_t *)(scales + groups * s.padded);
-                scales[g * s.padded + t] = t < tokens ? scale[t * groups + g] : 0;
-                sums[g * s.padded + t] = t < tokens ? sum_of_group(q + (t * groups + g) * GROUP) : 0;
-            }
+        }
+        for (size_t t = 0; t < s.tokens; t++) {
+            const int8_t *x = q + (t * planes * groups + g) * GROUP;
+            int32_t sum = t < tokens ? sum_of_group(x) : 0;
+            if (planes == WIDE_PLANES && t < tokens)
+                sum = WIDE_UNIT * sum + sum_of_group(x + groups * GROUP);
+            scales[g * s.tokens + t] = t < tokens ? scale[t * groups + g] : 0;
+            sums[g * s.tokens + t] = sum;
         }
     }
+}
+
+static size_t steps_bytes(size_t groups, size_t tokens) { return steps_size(groups, tokens, 1); }
+
+static void steps_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    steps_planes(packed, q, scale, groups, tokens, group0, group1, 1);
+}
+
+static size_t wide_steps_bytes(size_t groups, size_t tokens) { return steps_size(groups, tokens, WIDE_PLANES); }
+
+static void wide_steps_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    steps_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
 }
 
 /* ------------------------------------------------------------------- rows */
@@ -141,42 +165,44 @@ TEMPLATE void sign_expand(__m256i bytes[STEPS][2], float d[SIGN_ROWS], const uin
     _mm256_store_ps(d + 8, _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(scales + 8))));
 }
 
-/* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n tokens. */
-TEMPLATE void sign_tokens(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes,
-                          const float *s, const int32_t *sum, size_t n)
+/* acc[t] (16 rows) = fma(d * s[t], 2 * (sum under set bits) - sum[t], acc[t]) for n lines. */
+TEMPLATE void sign_lines(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2], const float d[SIGN_ROWS], const uint8_t *codes,
+                         const float *s, const int32_t *sum, size_t n, size_t planes)
 {
     __m256i p[4][2];
     UNROLL
-    for (size_t t = 0; t < n; t++)
-        p[t][0] = p[t][1] = _mm256_setzero_si256();
+    for (size_t l = 0; l < n; l++)
+        p[l][0] = p[l][1] = _mm256_setzero_si256();
     for (size_t step = 0; step < STEPS; step++, codes += 16) {
         __m256i w0 = bytes[step][0], w1 = bytes[step][1];
         UNROLL
-        for (size_t t = 0; t < n; t++) {
+        for (size_t l = 0; l < n; l++) {
             int32_t four;
-            memcpy(&four, codes + 4 * t, sizeof four);
+            memcpy(&four, codes + 4 * l, sizeof four);
             __m256i q = _mm256_set1_epi32(four);
-            p[t][0] = kept_256(sign_step(p[t][0], w0, q));
-            p[t][1] = kept_256(sign_step(p[t][1], w1, q));
+            p[l][0] = kept_256(sign_step(p[l][0], w0, q));
+            p[l][1] = kept_256(sign_step(p[l][1], w1, q));
         }
     }
     UNROLL
-    for (size_t t = 0; t < n; t++) {
+    for (size_t t = 0; t < n / planes; t++) {
         UNROLL
         for (size_t eight = 0; eight < 2; eight++) {
             float *a = acc[t] + 8 * eight;
-            __m256i isum = _mm256_sub_epi32(sign_twice(p[t][eight]), _mm256_set1_epi32(sum[t]));
+            __m256i twice = sign_twice(p[t * planes][eight]);
+            if (planes == WIDE_PLANES)
+                twice = _mm256_add_epi32(_mm256_slli_epi32(twice, 7), sign_twice(p[t * planes + 1][eight]));
+            __m256i isum = _mm256_sub_epi32(twice, _mm256_set1_epi32(sum[t]));
             __m256 ds = _mm256_mul_ps(_mm256_load_ps(d + 8 * eight), _mm256_set1_ps(s[t]));
             _mm256_store_ps(a, _mm256_fmadd_ps(ds, _mm256_cvtepi32_ps(isum), _mm256_load_ps(a)));
         }
     }
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens, struct q1_next next)
+TEMPLATE void sign_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, size_t planes)
 {
-    (void)next;
-    const struct steps s = steps_of(packed, groups, tokens);
+    const struct steps s = steps_of(packed, groups, tokens, planes);
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += SIGN_ROWS) {
         size_t n = MIN(row1 - r, (size_t)SIGN_ROWS);
@@ -189,22 +215,19 @@ static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
             for (size_t line = 0; line < SIGN_ROWS * Q1_BYTES; line += 64)
                 _mm_prefetch(ahead + g * SIGN_ROWS * Q1_BYTES + line, _MM_HINT_T1);
             const uint8_t *codes = s.codes + g * s.padded * GROUP;
-            for (size_t t = 0; t < tokens; t += 4, codes += STEPS_QUAD) {
-                const float *scale = s.scales + g * s.padded + t;
-                const int32_t *sum = s.sums + g * s.padded + t;
-                switch (MIN(tokens - t, (size_t)4)) {
-                case 1:
-                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 1);
-                    break;
-                case 2:
-                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 2);
-                    break;
-                case 3:
-                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 3);
-                    break;
-                default:
-                    sign_tokens(acc + t, bytes, d, codes, scale, sum, 4);
-                }
+            for (size_t l = 0; l < tokens * planes; l += 4, codes += STEPS_QUAD) {
+                const float *scale = s.scales + g * s.tokens + l / planes;
+                const int32_t *sum = s.sums + g * s.tokens + l / planes;
+                float(*to)[SIGN_ROWS] = acc + l / planes;
+                size_t rest = MIN(tokens * planes - l, (size_t)4);
+                if (planes == 1 && rest == 1)
+                    sign_lines(to, bytes, d, codes, scale, sum, 1, planes);
+                else if (rest == 2)
+                    sign_lines(to, bytes, d, codes, scale, sum, 2, planes);
+                else if (planes == 1 && rest == 3)
+                    sign_lines(to, bytes, d, codes, scale, sum, 3, planes);
+                else
+                    sign_lines(to, bytes, d, codes, scale, sum, 4, planes);
             }
         }
         for (size_t t = 0; t < tokens; t++)
@@ -212,6 +235,22 @@ static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
     }
 }
 
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens, struct q1_next next)
+{
+    (void)next;
+    sign_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
+
 static const struct q1_family sign = {"sign", SIGN_ROWS, SIGN_TOKENS, steps_bytes, steps_pack, sign_run};
+
+static void wide_sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, struct q1_next next)
+{
+    (void)next;
+    sign_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_sign = {"sign", SIGN_ROWS, SIGN_TOKENS, wide_steps_bytes, wide_steps_pack, wide_sign_run};
 
 #endif
