@@ -72,6 +72,7 @@ struct job {
     float scale;
     size_t n_spans;         /* of the longest row */
     const uint16_t *blocks; /* (blocks + 1) for span_task: where blocks of rows of one sequence begin */
+    size_t n_heads;         /* kv heads of a span_task */
 };
 
 /* Scores of n queries from j0 on with one K tile. */
@@ -110,38 +111,57 @@ static void add_values(const struct job *job, struct scratch *s, size_t j0, size
     }
 }
 
-/* Positions [span * ATTN_SPAN, ...) of queries j0..n_q, from an empty state, into s->o,
- * s->max, s->sum. limit(j) = pos of row j / group; rows ascend in position, so the
- * queries that see a tile are a suffix. */
-static void run_span(const struct job *job, struct scratch *s, const struct row *rows, size_t n_rows, size_t head, size_t span)
+static void prefetch(const uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(data + i, 0, 2); /* to L2 */
+}
+
+/* One tile of one head for queries j0 on, of the rows that see it. limit(j) = pos of row
+ * j / group; rows ascend in position, so the queries that see a tile are a suffix. */
+static void run_tile(const struct job *job, struct scratch *s, const struct row *rows, size_t n_rows, size_t head, size_t first,
+                     size_t tile)
 {
     const struct forward *f = job->f;
-    const struct model *m = f->model;
     const struct kernels *kn = f->mm.kernels;
-    size_t dim = m->head_dim, group = group_size(m), n_q = n_rows * group;
-    size_t n_valid[QUERIES];
-    for (size_t j = 0; j < n_q; j++) {
+    const struct kv_block *block = rows[0].blocks[tile];
+    const void *k = kv_k_tile(f->kv, block, job->layer, head), *v = kv_v_tile(f->kv, block, job->layer, head);
+    size_t begin = tile * ATTN_TILE, group = group_size(f->model), row0 = 0, n_valid[QUERIES];
+    while (rows[row0].pos < begin)
+        row0++;
+    /* A group of more than QUERIES heads (one kv head for all) is done in pieces. */
+    for (size_t j0 = row0 * group; j0 < n_rows * group; j0 += QUERIES) {
+        size_t n = MIN(n_rows * group - j0, (size_t)QUERIES);
+        score(job, s, first + j0, n, k);
+        for (size_t j = 0; j < n; j++) {
+            size_t at = first + j0 + j;
+            n_valid[j] = MIN(rows[(j0 + j) / group].pos - begin + 1, (size_t)ATTN_TILE);
+            s->factor[j] = kn->attn_softmax(s->scores + j * ATTN_TILE, n_valid[j], &s->max[at], &s->sum[at]);
+        }
+        add_values(job, s, first + j0, n, n_valid, v);
+    }
+}
+
+/* Positions [span * ATTN_SPAN, ...) of the queries of n_rows rows and n_heads kv heads, from
+ * an empty state, into s->o, s->max, s->sum: head by head, row by row. The heads of a tile lie
+ * one behind the other in memory: the longer the run, the less often reading has to start. */
+static void run_span(const struct job *job, struct scratch *s, const struct row *rows, size_t n_rows, size_t head, size_t n_heads,
+                     size_t span)
+{
+    const struct forward *f = job->f;
+    size_t width = n_rows * group_size(f->model);
+    for (size_t j = 0; j < n_heads * width; j++) {
         s->max[j] = -INFINITY;
         s->sum[j] = 0;
     }
-    memset(s->o, 0, n_q * dim * sizeof *s->o);
+    memset(s->o, 0, n_heads * width * f->model->head_dim * sizeof *s->o);
     size_t last = rows[n_rows - 1].pos / ATTN_TILE;
     for (size_t tile = span * TILES_PER_SPAN; tile <= last && tile < (span + 1) * TILES_PER_SPAN; tile++) {
-        size_t begin = tile * ATTN_TILE, row0 = 0;
-        while (rows[row0].pos < begin)
-            row0++;
-        const struct kv_block *block = rows[0].blocks[tile];
-        const void *k = kv_k_tile(f->kv, block, job->layer, head), *v = kv_v_tile(f->kv, block, job->layer, head);
-        /* A group of more than QUERIES heads (one kv head for all) is done in pieces. */
-        for (size_t j0 = row0 * group; j0 < n_q; j0 += QUERIES) {
-            size_t n = MIN(n_q - j0, (size_t)QUERIES);
-            score(job, s, j0, n, k);
-            for (size_t j = 0; j < n; j++) {
-                n_valid[j] = MIN(rows[(j0 + j) / group].pos - begin + 1, (size_t)ATTN_TILE);
-                s->factor[j] = kn->attn_softmax(s->scores + j * ATTN_TILE, n_valid[j], &s->max[j0 + j], &s->sum[j0 + j]);
-            }
-            add_values(job, s, j0, n, n_valid, v);
-        }
+        /* The next tile is elsewhere: without this each begins with a wait for memory. */
+        if (tile < last)
+            prefetch(kv_k_tile(f->kv, rows[0].blocks[tile + 1], job->layer, head), f->kv->k_tile_bytes + f->kv->v_tile_bytes);
+        for (size_t h = 0; h < n_heads; h++)
+            run_tile(job, s, rows, n_rows, head + h, h * width, tile);
     }
 }
 
@@ -157,7 +177,7 @@ static void merge(const struct kernels *kn, float *o1, float *max1, float *sum1,
         return;
     }
     float m = MAX(*max1, max2);
-    float f1 = exp_f32(*max1 - m), f2 = exp_f32(max2 - m);
+    float f1 = *max1 == m ? 1 : exp_f32(*max1 - m), f2 = max2 == m ? 1 : exp_f32(max2 - m);
     const size_t one = 1;
     kn->attn_values_f32(o1, &f2, &f1, &one, 1, o2, dim); /* o1 = fma(f2, o2, o1 * f1) */
     *sum1 = fmaf(sum2, f2, *sum1 * f1);
@@ -170,13 +190,13 @@ static void finish(float *out, const float *o, float sum, size_t dim)
         out[i] = o[i] / sum;
 }
 
-static void gather_queries(const struct job *job, struct scratch *s, size_t row, size_t n_rows, size_t head)
+static void gather_queries(const struct job *job, struct scratch *s, size_t first, size_t row, size_t n_rows, size_t head)
 {
     const struct model *m = job->f->model;
     size_t group = group_size(m), dim = m->head_dim, width = group * dim, padded = q8_dim(m);
     for (size_t i = 0; i < n_rows; i++)
-        memcpy(s->q + i * width, job->q + (row + i) * m->n_heads * dim + head * width, width * sizeof *s->q);
-    for (size_t j = 0; job->f->kv->type_k == SG_KV_Q8_0 && j < n_rows * group; j++) {
+        memcpy(s->q + first * dim + i * width, job->q + (row + i) * m->n_heads * dim + head * width, width * sizeof *s->q);
+    for (size_t j = first; job->f->kv->type_k == SG_KV_Q8_0 && j < first + n_rows * group; j++) {
         int8_t *q8 = s->q8 + j * padded;
         s->q8_scale[j] = job->f->mm.kernels->quantize_head(q8, s->q + j * dim, dim);
         memset(q8 + dim, 0, padded - dim);
@@ -199,12 +219,12 @@ static void block_task(void *arg, size_t begin, size_t end, int worker)
             size_t n = 1;
             while (row + n < stop && job->rows[row + n].sequence == job->rows[row].sequence)
                 n++;
-            gather_queries(job, &s, row, n, head);
+            gather_queries(job, &s, 0, row, n, head);
             size_t spans = job->rows[row + n - 1].pos / ATTN_SPAN + 1;
             for (size_t j = 0; j < n * group; j++)
                 s.total_sum[j] = 0;
             for (size_t span = 0; span < spans; span++) {
-                run_span(job, &s, job->rows + row, n, head, span);
+                run_span(job, &s, job->rows + row, n, head, 1, span);
                 for (size_t j = 0; j < n * group; j++)
                     merge(f->mm.kernels, s.total + j * dim, &s.total_max[j], &s.total_sum[j], s.o + j * dim, s.max[j], s.sum[j], dim);
             }
@@ -230,23 +250,25 @@ static size_t max_spans(const struct row *rows, size_t n)
     return spans;
 }
 
-/* Few rows: task = rows of one sequence x span x kv head, into partials. */
+/* Few rows: task = rows of one sequence x span x some kv heads, into partials. */
 static void span_task(void *arg, size_t begin, size_t end, int worker)
 {
     const struct job *job = arg;
     const struct model *m = job->f->model;
-    size_t group = group_size(m), n_spans = job->n_spans;
+    size_t group = group_size(m), n_spans = job->n_spans, parts = DIV_UP(m->n_kv_heads, job->n_heads);
     struct scratch s;
     carve(&s, m, job->f->worker + (size_t)worker * job->f->worker_floats);
     for (size_t task = begin; task < end; task++) {
-        size_t head = task % m->n_kv_heads, span = task / m->n_kv_heads % n_spans, block = task / m->n_kv_heads / n_spans;
-        size_t row = job->blocks[block], n = job->blocks[block + 1] - row;
+        size_t head = task % parts * job->n_heads, span = task / parts % n_spans, block = task / parts / n_spans;
+        size_t row = job->blocks[block], n = job->blocks[block + 1] - row, n_heads = MIN(job->n_heads, m->n_kv_heads - head);
         if (span > job->rows[row + n - 1].pos / ATTN_SPAN)
             continue;
-        gather_queries(job, &s, row, n, head);
-        run_span(job, &s, job->rows + row, n, head, span);
-        for (size_t j = 0; j < n * group; j++) {
-            float *p = partial(job, row + j / group, span, head * group + j % group);
+        for (size_t h = 0; h < n_heads; h++)
+            gather_queries(job, &s, h * n * group, row, n, head + h);
+        run_span(job, &s, job->rows + row, n, head, n_heads, span);
+        for (size_t j = 0; j < n_heads * n * group; j++) {
+            size_t h = j / (n * group), r = j / group % n;
+            float *p = partial(job, row + r, span, (head + h) * group + j % group);
             p[0] = s.max[j];
             p[1] = s.sum[j];
             memcpy(p + 16, s.o + j * m->head_dim, m->head_dim * sizeof *p);
@@ -278,13 +300,20 @@ void attention_run(struct forward *f, const struct row *rows, size_t n, size_t l
     job.n_spans = max_spans(rows, n);
     if (job.n_spans > 1 && n * job.n_spans <= SPANS_IN_PARALLEL && row_blocks * m->n_kv_heads < 16 * threads) {
         uint16_t blocks[SPANS_IN_PARALLEL + 1];
-        size_t n_blocks = 0;
-        for (size_t i = 0; i < n; i++)
+        size_t n_blocks = 0, most = 1;
+        for (size_t i = 0; i < n; i++) {
             if (i == 0 || rows[i].sequence != rows[i - 1].sequence || i - blocks[n_blocks - 1] == rows_per_block(m))
                 blocks[n_blocks++] = (uint16_t)i;
+            most = MAX(most, i - blocks[n_blocks - 1] + 1);
+        }
         blocks[n_blocks] = (uint16_t)n;
         job.blocks = blocks;
-        pool_run(f->mm.pool, n_blocks * job.n_spans * m->n_kv_heads, 1, span_task, &job);
+        /* As many heads as there is scratch for and leave every thread some tasks. */
+        size_t spans = n_blocks * job.n_spans;
+        job.n_heads = MIN(rows_per_block(m) / most, m->n_kv_heads);
+        while (job.n_heads > 1 && spans * DIV_UP(m->n_kv_heads, job.n_heads) < 8 * threads)
+            job.n_heads = DIV_UP(job.n_heads, (size_t)2);
+        pool_run(f->mm.pool, spans * DIV_UP(m->n_kv_heads, job.n_heads), 1, span_task, &job);
         pool_run(f->mm.pool, n * m->n_heads, DIV_UP(n * m->n_heads, 2 * threads), merge_task, &job);
     } else {
         pool_run(f->mm.pool, row_blocks * m->n_kv_heads, 1, block_task, &job);

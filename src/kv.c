@@ -13,7 +13,7 @@ struct kv_slab {
     struct kv_block blocks[];
 };
 
-static const size_t slab_bytes = (size_t)2 << 20; /* one huge page */
+static const size_t slab_bytes = (size_t)32 << 20; /* memory is only used where it is written; mostly whole huge pages */
 
 /* Of dim numbers per position. */
 static size_t tile_bytes(enum sg_kv_type type, size_t dim)

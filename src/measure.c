@@ -1,6 +1,8 @@
-/* How fast this machine reads memory with the engine's threads, the ceiling of decoding, which
+/* For measuring. How fast this machine reads memory with the engine's threads, the ceiling of decoding, which
  * reads every weight once per token; and how fast it multiplies, the ceiling of prefill. */
 #include "engine.h"
+
+#include <string.h>
 
 #include "arena.h"
 #include "clock.h"
@@ -88,5 +90,52 @@ enum sg_status sg_measure(struct sg_engine *e, struct sg_machine *out, struct sg
     pages_unmap(memory, bytes);
     out->int8_macs = measure_peak(e->pool, e->kernels.peak_i8);
     out->f32_macs = measure_peak(e->pool, e->kernels.peak_f32);
+    return SG_OK;
+}
+
+/* ------------------------------------------------------- made-up contexts */
+
+struct pretence {
+    const struct sg_session *session;
+    uint64_t random;
+};
+
+static void fill_head(struct pretence *p, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        p->random = p->random * 6364136223846793005u + 1442695040888963407u;
+        x[i] = (float)(int32_t)(p->random >> 32) * 0x1p-31f;
+    }
+}
+
+static void copy_blocks(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct pretence *p = arg;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        memcpy(p->session->blocks[i + 1]->data, p->session->blocks[0]->data, p->session->engine->kv.block_bytes);
+}
+
+enum sg_status sg_pretend(struct sg_session *s, size_t n, struct sg_error *err)
+{
+    struct sg_engine *e = s->engine;
+    if (s->length || n > s->n_ctx)
+        return fail(err, SG_USAGE, "%zu positions after %zu can not be made up in a context of %zu", n, s->length, s->n_ctx);
+    enum sg_status status = session_reserve(s, n, err);
+    if (status != SG_OK || n == 0) {
+        session_drop(s, 0);
+        return status;
+    }
+    struct pretence p = {.session = s, .random = n};
+    float k[MAX_HEAD_DIM], v[MAX_HEAD_DIM];
+    for (size_t i = 0; i < e->kv.n_layers * e->kv.n_kv_heads * KV_BLOCK; i++) {
+        fill_head(&p, k, e->kv.head_dim);
+        fill_head(&p, v, e->kv.head_dim);
+        size_t head = i / KV_BLOCK;
+        kv_store(&e->kv, &e->kernels, s->blocks[0], head / e->kv.n_kv_heads, head % e->kv.n_kv_heads, i % KV_BLOCK, k, v);
+    }
+    pool_run(e->pool, s->n_blocks - 1, 1, copy_blocks, &p);
+    memset(s->ids, 0, n * sizeof *s->ids);
+    s->length = n;
     return SG_OK;
 }

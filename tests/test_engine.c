@@ -416,6 +416,24 @@ TEST(engine_rewind_and_fork)
 #if defined(__x86_64__)
 /* A host program linked with -ffast-math flushes denormals; results must not care, and the
  * host must find its mode as it was. Rounding direction likewise. */
+/* Made-up contexts: finite, and going on after them works. */
+TEST(engine_pretend)
+{
+    static const enum sg_kv_type types[] = {SG_KV_F16, SG_KV_F32, SG_KV_Q8_0};
+    for (size_t i = 0; i < 3; i++) {
+        struct sg_engine *e = open_model("mini-q1", &(struct sg_options){.type_k = types[i], .type_v = types[i], .n_threads = 2});
+        size_t n = 65 + test_below(1000);
+        struct sg_session *s;
+        struct sg_error err;
+        const int32_t id = 5;
+        CHECK(sg_session_open(&s, e, n + 1, NULL) == SG_OK && sg_pretend(s, n + 2, &err) == SG_USAGE);
+        CHECK(sg_pretend(s, n, &err) == SG_OK && sg_length(s) == n && sg_pretend(s, 1, &err) == SG_USAGE);
+        CHECK(sg_eval(e, &(struct sg_feed){.session = s, .ids = &id, .n = 1, .n_logits = 1}, 1, &err) == SG_OK && sg_length(s) == n + 1);
+        sg_session_close(s);
+        sg_close(e);
+    }
+}
+
 TEST(engine_float_environment)
 {
     const struct golden_sequence *s = longest(golden_load("q1-tied"));

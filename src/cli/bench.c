@@ -95,7 +95,7 @@ static enum sg_status measure(struct bench *b, struct result *r, struct sg_error
     size_t n = (size_t)(r->n_prompt ? r->n_prompt : r->n_gen), depth = (size_t)r->n_depth;
     struct sg_session *s;
     TRY(sg_session_open(&s, b->engine, depth + n, err));
-    enum sg_status status = feed(b->engine, s, depth, false, err);
+    enum sg_status status = sg_pretend(s, depth, err);
     /* One run first that does not count: it brings the file into the page cache. */
     for (int64_t run = -1; run < b->o->repetitions && status == SG_OK; run++) {
         sg_rewind(s, depth);

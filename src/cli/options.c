@@ -123,7 +123,7 @@ static const struct spec specs[] = {
     {"--summary", "FILE", "totals as JSON at the end", OUTPUT, STRING, CMD_BATCH, AT(summary), 0, 0, NULL},
     {"-p --n-prompt", "LIST", "prompt lengths (default 512; 0: none)", INPUT, STRING, CMD_BENCH, AT(bench_prompts), 0, 0, NULL},
     {"-n --n-gen", "LIST", "tokens to generate (default 128; 0: none)", INPUT, STRING, CMD_BENCH, AT(bench_gens), 0, 0, NULL},
-    {"-d --n-depth", "LIST", "tokens in the context before each test (default 0)", INPUT, STRING, CMD_BENCH, AT(bench_depths), 0, 0, NULL},
+    {"-d --n-depth", "LIST", "tokens in the context before each test, made up at once (default 0)", INPUT, STRING, CMD_BENCH, AT(bench_depths), 0, 0, NULL},
     {"-t --threads", "LIST", "numbers of threads", INPUT, STRING, CMD_BENCH, AT(bench_threads), 0, 0, NULL},
     {"-r --repetitions", "N", "runs of each test (default 5)", INPUT, INTEGER, CMD_BENCH, AT(repetitions), 1, 1000, NULL},
     {"--kernels", NULL, "time and verify every kernel of every level instead", ANSWER, FLAG, CMD_BENCH, AT(kernels), 0, 0, NULL},

@@ -134,7 +134,7 @@ static inline void q8_round(struct q8_weights *out, const float *prob, const flo
 TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t i,
                             size_t n_v, size_t dim, __mmask16 mask)
 {
-    __m512i sum[Q8_QUERIES][4];
+    __m512i sum[Q8_QUERIES][8];
     UNROLL
     for (size_t j = 0; j < n; j++) {
         UNROLL
@@ -142,7 +142,7 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
             sum[j][l] = _mm512_setzero_si512();
     }
     for (size_t p = 0; p < steps; p++) {
-        __m512i v[4];
+        __m512i v[8];
         UNROLL
         for (size_t l = 0; l < n_v; l++)
             v[l] = _mm512_maskz_loadu_epi32(mask, tile + (p * dim + i + l * 16) * 4);
@@ -168,6 +168,8 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
 TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t dim)
 {
     size_t i = 0;
+    for (; n <= 2 && i + 128 <= dim; i += 128) /* few queries: whole rows, as memory likes */
+        q8_value_tile(o, w, factor, n, steps, tile, i, 8, dim, 0xffff);
     for (; i + 64 <= dim; i += 64)
         q8_value_tile(o, w, factor, n, steps, tile, i, 4, dim, 0xffff);
     for (; i < dim; i += 16)
