@@ -109,7 +109,7 @@ isa-check: $B/signum $B/libsignum.a ## no baseline object uses a wider instructi
 
 # libFuzzer comes with clang. Without it: `make replay`, then $B/fuzz/fuzz_gguf [-n ROUNDS] FILE...
 FUZZ         := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC     := $(addprefix src/,bpe.c buf.c error.c file.c gguf.c json.c model.c pretokenize.c quant.c tokenizer.c unicode.c utf8.c)
+FUZZ_SRC     := $(addprefix src/,bpe.c buf.c error.c file.c gguf.c json.c model.c pretokenize.c quant.c r64.c tokenizer.c unicode.c utf8.c)
 FUZZ_SECONDS ?= 30
 
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(FUZZ_SRC)

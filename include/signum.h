@@ -105,6 +105,9 @@ struct sg_options {
     enum sg_kv_type type_k, type_v;
     const char *chat_template;              /* NULL: recognise the file's; else "qwen3", "qwen3-2507", "bonsai", "chatml" */
     size_t kv_budget;                       /* bytes that all sessions together may hold; 0: half of the available memory */
+    bool repack;                            /* copy Q1_0 matrices into private memory in the order in which decoding reads
+                                             * them: seconds to open and the size of the file in memory, for faster
+                                             * decoding; same bits. See sg_repack for a file that is so from the start */
     bool weights_unneeded;                  /* only metadata, vocabulary and template are wanted (info, tokenize, render) */
     const volatile sig_atomic_t *interrupt; /* polled during sg_eval; may be NULL */
 };
@@ -137,6 +140,8 @@ struct sg_info {
     const char *pre_tokenizer;
     int32_t eos_id, pad_id; /* -1: none */
     const char *isa;        /* level in use */
+    size_t repacked_bytes;  /* what sg_options.repack copied; 0: there were no Q1_0 matrices */
+    double repack_seconds;  /* and how long that took */
     const char *kernels;    /* short text: which families serve this model, as "avx2 sign/popcount" */
     int n_threads;
 };
@@ -171,6 +176,22 @@ void sg_memory(const struct sg_engine *engine, size_t n_ctx, struct sg_memory *o
  * SG_BAD_MODEL when something is wrong. */
 typedef void sg_note_fn(void *arg, bool problem, const char *sentence);
 enum sg_status sg_check(struct sg_engine *engine, sg_note_fn *note, void *arg, struct sg_error *err);
+
+/* Asked now and then by something that takes long; members may be NULL. */
+struct sg_progress {
+    const volatile sig_atomic_t *interrupt;               /* non-zero: stop, SG_INTERRUPTED */
+    void (*fn)(void *arg, uint64_t done, uint64_t total); /* bytes */
+    void *arg;
+};
+
+/* Writes the model file `in` to `out` with its Q1_0 matrices as Q1_0_R64: 64 rows side by side,
+ * in the order in which decoding reads them. It opens as fast and is used in place like the
+ * original, decodes faster and gives the same bits; other programs refuse it. undo: the way
+ * back, which gives the original file to the last byte. `out` appears only when it is complete.
+ * *n_matrices (may be NULL): how many were rearranged. Errors: SG_FAIL (reading, writing),
+ * SG_USAGE (nothing to do, or out is in), SG_BAD_MODEL, SG_NO_MEMORY, SG_INTERRUPTED. */
+enum sg_status sg_repack(const char *in, const char *out, bool undo, const struct sg_progress *progress, size_t *n_matrices,
+                         struct sg_error *err);
 
 /* Where evaluation spent its time and what it moved, summed over all sg_eval calls since
  * the engine was opened or the profile was last taken. Seconds are the caller's, not

@@ -2,9 +2,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
+#include "r64.h"
 
 /* A trained matrix holds no such run of zero bytes, but a file whose download left a hole does.
  * Embeddings may: the rows of unused tokens. */
@@ -49,25 +51,59 @@ static size_t longest_zeros(const uint8_t *data, size_t bytes, size_t *length)
     return best;
 }
 
+/* What the scales of a tensor are like. */
+struct scales {
+    size_t bad, first; /* blocks that are not finite, and the first weight of such a block */
+    bool zero;         /* all of them */
+};
+
+/* n weights, of which the first is number `at` of the tensor. */
+static void look_at(struct scales *s, enum quant_type type, const uint8_t *data, size_t n, size_t at)
+{
+    for (size_t i = 0; i < n; i += quant_traits[type].block) {
+        i += quant_find_nonfinite(type, data + quant_row_bytes(type, i), n - i);
+        if (i < n && s->bad++ == 0)
+            s->first = at + i;
+    }
+    s->zero &= quant_find_nonzero(type, data, n) == n;
+}
+
+/* The same for 64 rows side by side, as rows. False: out of memory. */
+static bool look_at_blocks(struct scales *s, const struct gguf_tensor *t)
+{
+    size_t cols = (size_t)t->dims[0], rows = (size_t)t->dims[1], groups = cols / GROUP;
+    uint8_t *buffer = malloc(R64_ROWS * groups * Q1_BYTES);
+    for (size_t r = 0; r < rows && buffer; r += R64_ROWS) {
+        size_t n = MIN(rows - r, (size_t)R64_ROWS);
+        r64_to_rows(buffer, t->data + r / R64_ROWS * groups * R64_BLOCK_BYTES, n, groups);
+        look_at(s, QUANT_Q1_0, buffer, n * cols, r * cols);
+    }
+    free(buffer);
+    return buffer;
+}
+
 static void check_tensor(struct check *c, const struct gguf *g, const struct gguf_tensor *t)
 {
     char name[ESCAPED_MAX];
     enum quant_type type = (enum quant_type)t->type;
     const struct quant_traits *traits = &quant_traits[type];
-    size_t n = (size_t)(t->bytes / traits->block_bytes) * traits->block, problems = c->problems;
+    size_t n = (size_t)(t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3]), problems = c->problems;
+    struct scales s = {.zero = true};
     escaped(name, t->name.data, t->name.len);
 
-    size_t bad = 0, first = 0;
-    for (size_t i = 0; i < n; i += traits->block) {
-        i += quant_find_nonfinite(type, t->data + quant_row_bytes(type, i), n - i);
-        if (i < n && bad++ == 0)
-            first = i;
+    if (type != QUANT_Q1_0_R64) {
+        look_at(&s, type, t->data, n, 0);
+    } else {
+        if (!look_at_blocks(&s, t))
+            tell(c, true, "%s (%s): not checked: out of memory", name, gguf_type_name(t));
+        if (!r64_padding_is_zero(t->data, (size_t)t->dims[1], (size_t)t->dims[0]))
+            tell(c, true, "%s (%s): the padding after its last row is not 0", name, gguf_type_name(t));
     }
-    if (bad)
-        tell(c, true, "%s (%s): %zu of %zu %s NaN or infinite, the first in row %zu at column %zu", name, gguf_type_name(t), bad,
-             n / traits->block, traits->block > 1 ? "blocks have a scale that is" : "weights are", first / (size_t)t->dims[0],
-             first % (size_t)t->dims[0]);
-    if (quant_find_nonzero(type, t->data, n) == n)
+    if (s.bad)
+        tell(c, true, "%s (%s): %zu of %zu %s NaN or infinite, the first in row %zu at column %zu", name, gguf_type_name(t), s.bad,
+             n / traits->block, traits->block > 1 ? "blocks have a scale that is" : "weights are", s.first / (size_t)t->dims[0],
+             s.first % (size_t)t->dims[0]);
+    if (s.zero)
         tell(c, true, "%s (%s): all its weights are 0", name, gguf_type_name(t));
     else if (strcmp(name, "token_embd.weight") != 0 && strcmp(name, "output.weight") != 0) {
         size_t length, begin = longest_zeros(t->data, (size_t)t->bytes, &length);

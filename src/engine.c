@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "cpu.h"
 #include "fpenv.h"
 
@@ -44,13 +45,28 @@ static enum sg_status open_kernels(struct sg_engine *e, const struct sg_options 
     return SG_OK;
 }
 
-static size_t kv_budget(const struct sg_options *o) { return o->kv_budget ? o->kv_budget : cpu_memory_available() / 2; }
+static size_t kv_budget(const struct sg_options *o, size_t reserved)
+{
+    size_t available = cpu_memory_available();
+    return o->kv_budget ? o->kv_budget : (available - MIN(available, reserved)) / 2;
+}
+
+static enum sg_status repack_weights(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
+{
+    uint64_t begin = clock_ns();
+    TRY(repack_model(&e->repacked, &e->model, &e->gguf.map, e->pool, o->interrupt, err));
+    e->info.repacked_bytes = e->repacked.size;
+    e->info.repack_seconds = (double)(clock_ns() - begin) * 1e-9;
+    return SG_OK;
+}
 
 static enum sg_status open_compute(struct sg_engine *e, const struct sg_options *o, struct sg_error *err)
 {
     file_prefetch(&e->gguf.map);
     TRY(open_kernels(e, o, err));
     TRY(pool_open(&e->pool, o->n_threads > 0 ? o->n_threads : cpu_default_threads(), err));
+    if (o->repack)
+        TRY(repack_weights(e, o, err));
     const struct model *m = &e->model;
     e->forward = (struct forward){
         .model = m,
@@ -139,7 +155,7 @@ static enum sg_status open_all(struct sg_engine *e, const struct sg_options *o, 
     TRY(tokenizer_open(&e->tokenizer, &e->gguf, err));
     TRY(open_template(e, o, err));
     const struct model *m = &e->model;
-    kv_pool_init(&e->kv, o->type_k, o->type_v, m->n_layers, m->n_kv_heads, m->head_dim, kv_budget(o));
+    kv_pool_init(&e->kv, o->type_k, o->type_v, m->n_layers, m->n_kv_heads, m->head_dim, kv_budget(o, o->repack ? repack_bytes(m) : 0));
     if (!o->weights_unneeded)
         TRY(open_compute(e, o, err));
     fill_info(e);
@@ -172,6 +188,7 @@ void sg_close(struct sg_engine *e)
     pool_close(e->pool);
     kv_pool_close(&e->kv);
     arena_unmap(&e->scratch);
+    arena_unmap(&e->repacked);
     if (e->trie)
         trie_free(e->trie);
     free(e->trie);
@@ -203,7 +220,7 @@ void sg_memory(const struct sg_engine *e, size_t n_ctx, struct sg_memory *out)
 {
     *out = (struct sg_memory){
         .mapped = e->gguf.map.size,
-        .engine_private = tokenizer_bytes(e->tokenizer) + e->scratch.size,
+        .engine_private = tokenizer_bytes(e->tokenizer) + e->scratch.size + e->repacked.size,
         .session = session_bytes(e, n_ctx),
         .kv_block = e->kv.block_bytes,
         .kv_block_positions = KV_BLOCK,

@@ -9,6 +9,7 @@
 #include "kv.h"
 #include "model.h"
 #include "pool.h"
+#include "repack.h"
 #include "sampler.h"
 #include "tokenizer.h"
 #include "trie.h"
@@ -21,7 +22,7 @@ struct sg_engine {
     struct kernels kernels;
     struct pool *pool;
     struct kv_pool kv;
-    struct arena scratch;
+    struct arena scratch, repacked; /* repacked: weights, if it was asked for */
     struct forward forward;
     bool has_weights; /* false: opened with weights_unneeded */
     struct sg_info info;

@@ -60,6 +60,14 @@ void file_prefetch(const struct file_map *map)
         madvise((void *)(uintptr_t)map->data, map->size, MADV_WILLNEED); /* advice: failure changes only the speed */
 }
 
+void file_forget(const struct file_map *map, const uint8_t *data, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = ROUND_UP((size_t)(data - map->data), page);
+    size_t end = ((size_t)(data - map->data) + bytes) / page * page;
+    if (begin < end)
+        madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED); /* of a file: it stays in the page cache */
+}
+
 void file_unmap(struct file_map *map)
 {
     if (map->data)

@@ -19,6 +19,9 @@ void file_unmap(struct file_map *map);
 /* Asks the system to read the whole file ahead; returns at once. */
 void file_prefetch(const struct file_map *map);
 
+/* Part of the map will not be read again soon: this process's memory need not hold it. */
+void file_forget(const struct file_map *map, const uint8_t *data, size_t bytes);
+
 /* Appends everything from path ("-": standard input) to out; SG_USAGE when it
  * is longer than max bytes. */
 enum sg_status file_read(struct buf *out, const char *path, size_t max, struct sg_error *err);

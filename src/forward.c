@@ -98,8 +98,7 @@ static void embed_rows(void *arg, size_t begin, size_t end, int worker)
     const struct model *m = f->model;
     size_t half = m->head_dim / 2;
     for (size_t r = begin; r < end; r++) {
-        quant_dequantize(m->token_embd.type, f->x + r * m->n_embd, m->token_embd.data + (size_t)s->rows[r].token * m->token_embd.row_bytes,
-                         m->n_embd);
+        tensor_row(f->x + r * m->n_embd, &m->token_embd, (size_t)s->rows[r].token);
         for (size_t i = 0; i < half; i++) {
             double sine, cosine;
             sincos_f64((double)s->rows[r].pos * f->freq[i], &sine, &cosine);

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "quant.h"
+#include "r64.h"
 
 enum {
     MAX_ENTRIES = 1 << 16,  /* keys; tensors */
@@ -339,9 +340,21 @@ static int type_of_id(uint32_t id)
         uint32_t id;
         enum quant_type type;
     } known[] = {
-        {0, QUANT_F32},    {1, QUANT_F16},    {30, QUANT_BF16}, {8, QUANT_Q8_0},  {2, QUANT_Q4_0},           {3, QUANT_Q4_1},
-        {12, QUANT_Q4_K},  {13, QUANT_Q5_K},  {14, QUANT_Q6_K}, {41, QUANT_Q1_0}, {Q2_0_ID, QUANT_Q2_0_G64}, {PQ2_0_ID, QUANT_Q2_0_G128},
-        {34, QUANT_TQ1_0}, {35, QUANT_TQ2_0},
+        {0, QUANT_F32},
+        {1, QUANT_F16},
+        {30, QUANT_BF16},
+        {8, QUANT_Q8_0},
+        {2, QUANT_Q4_0},
+        {3, QUANT_Q4_1},
+        {12, QUANT_Q4_K},
+        {13, QUANT_Q5_K},
+        {14, QUANT_Q6_K},
+        {41, QUANT_Q1_0},
+        {Q2_0_ID, QUANT_Q2_0_G64},
+        {PQ2_0_ID, QUANT_Q2_0_G128},
+        {34, QUANT_TQ1_0},
+        {35, QUANT_TQ2_0},
+        {R64_TYPE_ID, QUANT_Q1_0_R64},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (known[i].id == id)
@@ -356,6 +369,8 @@ static uint64_t bytes_as(const struct gguf_tensor *t, enum quant_type type)
 {
     if (t->dims[0] % quant_traits[type].block != 0)
         return 0;
+    if (type == QUANT_Q1_0_R64)
+        return r64_bytes(t->dims[1], t->dims[0]);
     return tensor_elements(t) / quant_traits[type].block * quant_traits[type].block_bytes;
 }
 
@@ -385,6 +400,9 @@ static enum sg_status parse_tensor(struct gguf *g, struct cursor *c, struct gguf
     t->type = type_of_id(t->type_id);
     if (t->type < 0)
         return refuse_type(g, name, t->type_id, err);
+    if (t->type == QUANT_Q1_0_R64 && (t->dims[2] != 1 || t->dims[3] != 1))
+        return fail(err, SG_BAD_MODEL, "%s: tensor %s has type %s and %" PRIu32 " dimensions, but only matrices can be repacked", g->path,
+                    name, quant_traits[t->type].name, t->n_dims);
     t->bytes = bytes_as(t, (enum quant_type)t->type);
     if (t->bytes == 0)
         return fail(err, SG_BAD_MODEL, "%s: tensor %s has rows of %" PRIu64 " weights, not a multiple of the %zu in a block of %s", g->path,
@@ -503,6 +521,9 @@ static enum sg_status place_tensors(struct gguf *g, struct gguf_tensor **order, 
                         "%s: tensor %s needs %" PRIu64 " bytes at offset %" PRIu64 " of the data, which has %" PRIu64
                         ": the file is truncated (an interrupted download?) or damaged",
                         g->path, name, t->bytes, t->offset, data_bytes);
+        if (t->type == QUANT_Q1_0_R64 && (g->data_start + t->offset) % R64_ALIGN != 0)
+            return fail(err, SG_BAD_MODEL, "%s: tensor %s has type %s but does not begin at a multiple of %d bytes: the file is damaged",
+                        g->path, name, quant_traits[t->type].name, R64_ALIGN);
         if (i > 0 && order[i - 1]->offset + order[i - 1]->bytes > t->offset)
             return fail(err, SG_BAD_MODEL, "%s: tensors %s and %s overlap: the file is damaged, or made for another program", g->path,
                         escaped(other, order[i - 1]->name.data, order[i - 1]->name.len), name);

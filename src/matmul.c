@@ -12,14 +12,23 @@ enum {
 enum form {
     FORM_FLOAT,
     FORM_CODES,
-    FORM_Q1
+    FORM_Q1,
+    FORM_R64
 };
+
+void tensor_row(float *dst, const struct tensor *t, size_t row)
+{
+    if (t->type == QUANT_Q1_0_R64)
+        r64_dequantize_row(dst, t->data, row, t->cols);
+    else
+        quant_dequantize(t->type, dst, t->data + row * t->row_bytes, t->cols);
+}
 
 static enum form form_of(const struct matmul *m, enum quant_type type)
 {
     if (m->act == SG_ACT_F32 || quant_traits[type].piece == 0)
         return FORM_FLOAT;
-    return type == QUANT_Q1_0 ? FORM_Q1 : FORM_CODES;
+    return type == QUANT_Q1_0 ? FORM_Q1 : type == QUANT_Q1_0_R64 ? FORM_R64 : FORM_CODES;
 }
 
 static bool is_wide(const struct matmul *m) { return m->act == SG_ACT_INT16; }
@@ -38,6 +47,13 @@ const struct q1_family *matmul_family(const struct matmul *m, size_t tokens)
     return (is_wide(m) ? k->q1_wide : k->q1)[wanted](tokens);
 }
 
+/* The family that reads QUANT_Q1_0_R64 without undoing it; NULL: undoing it serves so many tokens better. */
+static const struct q1_family *choose_blocks(const struct matmul *m, size_t tokens)
+{
+    int wanted = m->family == SG_MATMUL_AUTO ? m->kernels->q1_auto(tokens) : (int)m->family - 1;
+    return wanted == SG_MATMUL_TABLES - 1 && !is_wide(m) ? m->kernels->r64(tokens) : NULL;
+}
+
 static size_t packed_stride(const struct q1_family *q1, size_t groups, size_t tokens)
 {
     return ROUND_UP(q1->packed_bytes(groups, MIN(tokens, q1->max_tokens)), (size_t)ARENA_ALIGN);
@@ -49,10 +65,14 @@ void matmul_layout(struct matmul *m, struct arena *a)
     for (size_t tokens = 1; tokens <= m->max_tokens; tokens++) {
         const struct q1_family *q1 = matmul_family(m, tokens);
         packed = MAX(packed, packed_stride(q1, groups, tokens) * DIV_UP(tokens, q1->max_tokens));
+        q1 = choose_blocks(m, tokens);
+        if (q1)
+            packed = MAX(packed, packed_stride(q1, groups, tokens) * DIV_UP(tokens, q1->max_tokens));
     }
     m->q = ARENA_ARRAY(a, int8_t, m->max_tokens * planes_of(m) * groups * GROUP);
     m->scale = ARENA_ARRAY(a, float, m->max_tokens *groups);
     m->packed = arena_take(a, packed);
+    m->unpacked = ARENA_ARRAY(a, uint8_t, threads * R64_ROWS * groups * Q1_BYTES);
     m->rows = ARENA_ARRAY(a, float, threads *groups *GROUP);
     m->codes = ARENA_ARRAY(a, int8_t, threads * groups * GROUP);
     m->code_scales = ARENA_ARRAY(a, float, threads *groups * 2);
@@ -92,11 +112,12 @@ static void pack_groups(void *arg, size_t begin, size_t end, int worker)
 
 bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, const struct tensor *const *weights, size_t n_weights)
 {
-    bool needs_codes = false, needs_packed = false;
+    bool needs_codes = false, needs_packed = false, by_blocks = true;
     for (size_t i = 0; i < n_weights; i++) {
         enum form form = form_of(m, weights[i]->type);
         needs_codes |= form != FORM_FLOAT;
-        needs_packed |= form == FORM_Q1;
+        needs_packed |= form == FORM_Q1 || form == FORM_R64;
+        by_blocks &= form == FORM_R64;
     }
     m->x = x;
     m->tokens = tokens;
@@ -108,7 +129,9 @@ bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, 
         if (!m->finite[t])
             return false;
     if (needs_packed) {
-        m->q1 = matmul_family(m, tokens);
+        const struct q1_family *blocks = by_blocks ? choose_blocks(m, tokens) : NULL;
+        m->by_blocks = blocks;
+        m->q1 = blocks ? blocks : matmul_family(m, tokens);
         size_t groups = cols / GROUP, n = DIV_UP(tokens, m->q1->max_tokens) * groups;
         /* Pieces of at least 2,048 activations: below that waking a thread costs more. */
         size_t per_item = MIN(tokens, m->q1->max_tokens) * GROUP;
@@ -122,7 +145,7 @@ static void float_rows(const struct matmul *m, const struct matmul_op *op, size_
     const struct tensor *w = op->w;
     float *row = m->rows + (size_t)worker * ROUND_UP(m->max_cols, (size_t)GROUP);
     for (size_t r = row0; r < row1; r++) {
-        quant_dequantize(w->type, row, w->data + r * w->row_bytes, w->cols);
+        tensor_row(row, w, r);
         for (size_t t = 0; t < m->tokens; t++)
             op->y[t * op->y_stride + r] = m->kernels->dot_f32(row, m->x + t * m->cols, w->cols);
     }
@@ -151,13 +174,33 @@ static void code_rows(const struct matmul *m, const struct matmul_op *op, size_t
     }
 }
 
-static void q1_rows(const struct matmul *m, const struct matmul_op *op, size_t row0, size_t row1, struct q1_next next)
+/* Rows [row0, row1) of w, whose results begin at y. */
+static void q1_rows(const struct matmul *m, float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups,
+                    struct q1_next next)
+{
+    size_t chunk = m->q1->max_tokens, stride = packed_stride(m->q1, groups, m->tokens);
+    for (size_t t0 = 0; t0 < m->tokens; t0 += chunk)
+        m->q1->run(y + t0 * y_stride, y_stride, w, row0, row1, groups, (const uint8_t *)m->packed + t0 / chunk * stride,
+                   MIN(m->tokens - t0, chunk), t0 + chunk < m->tokens ? (struct q1_next){0} : next);
+}
+
+/* The same for 64 rows side by side: row0 is a multiple of 64. A family that wants rows gets
+ * them, 64 at a time, in a buffer that stays in the L2 cache. */
+static void r64_rows(const struct matmul *m, const struct matmul_op *op, size_t row0, size_t row1, int worker, struct q1_next next)
 {
     const struct tensor *w = op->w;
-    size_t groups = w->cols / GROUP, chunk = m->q1->max_tokens, stride = packed_stride(m->q1, groups, m->tokens);
-    for (size_t t0 = 0; t0 < m->tokens; t0 += chunk)
-        m->q1->run(op->y + t0 * op->y_stride, op->y_stride, w->data, row0, row1, groups, (const uint8_t *)m->packed + t0 / chunk * stride,
-                   MIN(m->tokens - t0, chunk), t0 + chunk < m->tokens ? (struct q1_next){0} : next);
+    size_t groups = w->cols / GROUP, blocks_bytes = groups * R64_BLOCK_BYTES;
+    if (m->by_blocks) {
+        q1_rows(m, op->y, op->y_stride, w->data, row0, row1, groups, next);
+        return;
+    }
+    uint8_t *rows = m->unpacked + (size_t)worker * R64_ROWS * DIV_UP(m->max_cols, (size_t)GROUP) * Q1_BYTES;
+    for (size_t r = row0; r < row1; r += R64_ROWS) {
+        const uint8_t *blocks = w->data + r / R64_ROWS * blocks_bytes;
+        m->kernels->r64_to_rows(rows, blocks, groups);
+        q1_rows(m, op->y + r, op->y_stride, rows, 0, MIN(row1 - r, (size_t)R64_ROWS), groups,
+                r + R64_ROWS < row1 ? (struct q1_next){blocks + blocks_bytes, blocks_bytes} : next);
+    }
 }
 
 /* One matmul_run: units of rows, numbered through all matrices, which threads claim in ascending
@@ -174,7 +217,8 @@ struct run_job {
 
 static size_t tile_of(const struct matmul *m, const struct tensor *w)
 {
-    return form_of(m, w->type) == FORM_Q1 ? matmul_family(m, m->tokens)->row_tile : 16;
+    enum form form = form_of(m, w->type);
+    return form == FORM_Q1 ? matmul_family(m, m->tokens)->row_tile : form == FORM_R64 ? R64_ROWS : 16;
 }
 
 /* Rows of a unit. Many tokens: at most 512 KB of weights, so that a thread that the system delays
@@ -245,7 +289,10 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
             code_rows(job->m, op, row0, row1, worker);
             break;
         case FORM_Q1:
-            q1_rows(job->m, op, row0, row1, weights_of(job, next, (size_t)worker));
+            q1_rows(job->m, op->y, op->y_stride, op->w->data, row0, row1, op->w->cols / GROUP, weights_of(job, next, (size_t)worker));
+            break;
+        case FORM_R64:
+            r64_rows(job->m, op, row0, row1, worker, weights_of(job, next, (size_t)worker));
             break;
         }
         unit = next;
@@ -255,6 +302,8 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
 void matmul_run(struct matmul *m, const struct matmul_op *ops, size_t n_ops, const struct tensor *then)
 {
     struct run_job job = {.m = m, .ops = ops, .then = then, .unit_rows = unit_rows(m, ops[0].w)};
+    for (size_t i = 1; i < n_ops; i++)
+        job.unit_rows = ROUND_UP(job.unit_rows, tile_of(m, ops[i].w)); /* powers of two */
     for (size_t i = 0; i < n_ops; i++)
         job.units += units_of(&job, i);
     job.workers = MIN(job.units, (size_t)pool_threads(m->pool));

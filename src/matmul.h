@@ -13,9 +13,12 @@
 struct tensor {
     enum quant_type type;
     size_t rows, cols; /* y = W x: x has cols elements, y has rows */
-    size_t row_bytes;
+    size_t row_bytes;  /* of QUANT_Q1_0_R64: on average */
     const uint8_t *data;
 };
+
+/* The weights of one row as floats. */
+void tensor_row(float *dst, const struct tensor *t, size_t row);
 
 struct matmul {
     const struct kernels *kernels;
@@ -30,8 +33,10 @@ struct matmul {
     float *scale; /* (tokens, cols / 128) */
     void *packed;
     const struct q1_family *q1;
-    float *rows;   /* (threads, max_cols): a dequantized row per worker */
-    int8_t *codes; /* (threads, max_cols) */
+    bool by_blocks;    /* q1 reads QUANT_Q1_0_R64 as it is */
+    uint8_t *unpacked; /* (threads, 64 rows of max_cols): else here, as Q1_0 */
+    float *rows;       /* (threads, max_cols): a dequantized row per worker */
+    int8_t *codes;     /* (threads, max_cols) */
     float *code_scales;
     bool *finite;       /* (max_tokens) */
     atomic_bool *begun; /* (threads) whether somebody has the unit that this worker begins with */

@@ -18,6 +18,7 @@ const struct quant_traits quant_traits[QUANT_COUNT] = {
     [QUANT_Q2_0_G128] = {"Q2_0 (groups of 128)", 128, 34, 128},
     [QUANT_TQ1_0] = {"TQ1_0", 256, 54, 128},
     [QUANT_TQ2_0] = {"TQ2_0", 256, 66, 128},
+    [QUANT_Q1_0_R64] = {"Q1_0_R64", 128, 18, 128},
 };
 
 /* ------------------------------------------------------------- half precision */

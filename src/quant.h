@@ -20,12 +20,20 @@ enum quant_type {
     QUANT_Q2_0_G128, /* id 42 (legacy) and 142 (PQ2_0): 128 weights in 34 bytes */
     QUANT_TQ1_0,
     QUANT_TQ2_0,
+    QUANT_BY_ROW,                  /* so many types keep the weights of a row together: the functions below take them */
+    QUANT_Q1_0_R64 = QUANT_BY_ROW, /* signum's own, 64 rows of Q1_0 side by side: see r64.h */
     QUANT_COUNT,
 };
 
 enum {
     GROUP = 128
 }; /* weights that share a scale in Q1_0; activations that share a scale always */
+
+/* Q1_0: a group of 128 weights in 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of
+ * byte i is weight 8 i + j, +d if set and -d if not. */
+enum {
+    Q1_BYTES = 18
+};
 
 struct quant_traits {
     const char *name;

@@ -77,10 +77,10 @@ TEST(bad_files)
     CHECKF(n == 354 && !*at, "%zu cases, then \"%.40s\"", n, at);
 }
 
-TEST(bad_truncated)
+static void check_truncated(const char *name)
 {
     size_t size, needed = 0;
-    uint8_t *base = (uint8_t *)test_golden("models/mini-q1.gguf", &size), *end = (uint8_t *)test_guarded(size) + size;
+    uint8_t *base = (uint8_t *)test_golden(name, &size), *end = (uint8_t *)test_guarded(size) + size;
     struct gguf g;
     if (!CHECK(gguf_parse(&g, "FILE", (struct file_map){base, size}, &error) == SG_OK))
         return;
@@ -95,10 +95,13 @@ TEST(bad_truncated)
     }
 }
 
-TEST(bad_flipped)
+TEST(bad_truncated) { check_truncated("models/mini-q1.gguf"); }
+TEST(bad_truncated_repacked) { check_truncated("models/mini-q1-r64.gguf"); }
+
+static void check_flipped(const char *name)
 {
     size_t size, header;
-    uint8_t *base = (uint8_t *)test_golden("models/mini-q1.gguf", &size), *data = test_guarded(size);
+    uint8_t *base = (uint8_t *)test_golden(name, &size), *data = test_guarded(size);
     struct gguf g;
     if (!CHECK(gguf_parse(&g, "FILE", (struct file_map){base, size}, &error) == SG_OK))
         return;
@@ -115,9 +118,12 @@ TEST(bad_flipped)
     }
 }
 
+TEST(bad_flipped) { check_flipped("models/mini-q1.gguf"); }
+TEST(bad_flipped_repacked) { check_flipped("models/mini-q1-r64.gguf"); }
+
 TEST(bad_mutated)
 {
-    static const char *const names[] = {"models/mini-q1.gguf", "models/q1-yarn-past.gguf"};
+    static const char *const names[] = {"models/mini-q1.gguf", "models/mini-q1-r64.gguf", "models/q1-yarn-past.gguf"};
     for (size_t f = 0; f < sizeof names / sizeof *names; f++) {
         size_t size, header;
         uint8_t *base = (uint8_t *)test_golden(names[f], &size);
@@ -128,7 +134,7 @@ TEST(bad_mutated)
         gguf_close(&g);
         size_t cap = size + 256;
         uint8_t *data = malloc(cap), *end = (uint8_t *)test_guarded(cap) + cap;
-        for (int i = 0; i < 4000; i++) {
+        for (int i = 0; i < 3000; i++) {
             memcpy(data, base, size);
             size_t n = mutate(data, size, cap, header, test_below);
             CHECKF(well_behaved(open_all(guarded_copy(data, n, end), n)), "round %d: \"%s\"", i, error.message);

@@ -63,7 +63,7 @@ TEST(quant_golden)
 
 TEST(quant_codes_are_weights)
 {
-    for (int type = 0; type < QUANT_COUNT; type++) {
+    for (int type = 0; type < QUANT_BY_ROW; type++) {
         const struct quant_traits *traits = &quant_traits[type];
         if (traits->piece == 0)
             continue;
@@ -246,7 +246,7 @@ TEST(quant_find_nonfinite)
 
 TEST(quant_find_nonzero)
 {
-    for (int type = 0; type < QUANT_COUNT; type++) {
+    for (int type = 0; type < QUANT_BY_ROW; type++) {
         const struct quant_traits *traits = &quant_traits[type];
         size_t n = 7 * traits->block, bytes = 7 * traits->block_bytes;
         uint8_t *src = test_guarded(bytes);

@@ -31,6 +31,7 @@ int cmd_logits(struct options *o);
 int cmd_bench(struct options *o);
 int cmd_batch(struct options *o);
 int cmd_completion(struct options *o);
+int cmd_repack(struct options *o);
 
 /* Set by SIGINT (and SIGTERM, SIGHUP); sg_eval polls it. */
 extern volatile sig_atomic_t cli_interrupted;

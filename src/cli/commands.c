@@ -15,6 +15,7 @@ const struct command cli_commands[] = {
      "how fast, and how near the machine's limit", cmd_bench},
     {"info", CMD_INFO, "signum info FILE [--json]", "what a model file is and needs", cmd_info},
     {"check", CMD_CHECK, "signum check FILE", "validate a model file and this CPU's kernels", cmd_check},
+    {"repack", CMD_REPACK, "signum repack [--undo] IN OUT", "rewrite a model file in faster order, or back", cmd_repack},
     {"completion", CMD_COMPLETION, "signum completion bash|zsh|fish", "a script that makes a shell complete signum's flags",
      cmd_completion},
 };

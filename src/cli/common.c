@@ -168,6 +168,7 @@ enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool
         .n_threads = (int)o->n_threads,
         .act = o->act,
         .matmul = o->matmul,
+        .repack = o->repack,
         .type_k = o->type_k,
         .type_v = o->type_v,
         .chat_template = o->chat_template,
@@ -181,6 +182,10 @@ enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool
     const struct sg_info *i = sg_info(*engine);
     if (o->verbose && !weights_unneeded)
         cli_note("%s kernels, %d threads", i->kernels, i->n_threads);
+    if (o->repack && !weights_unneeded && i->repacked_bytes == 0)
+        cli_note("--repack: the model has no Q1_0 matrices, or is repacked already: nothing changed");
+    else if (o->repack && !weights_unneeded && o->verbose)
+        cli_note("repacked the weights in %.2f s; the copy takes %zu MiB", i->repack_seconds, i->repacked_bytes >> 20);
     return SG_OK;
 }
 

@@ -44,6 +44,8 @@ static const struct {
     {CMD_COMPLETION, "eval \"$(signum completion bash)\"                            # in ~/.bashrc"},
     {CMD_COMPLETION, "signum completion zsh >~/.zfunc/_signum                       # a folder in $fpath"},
     {CMD_COMPLETION, "signum completion fish >~/.config/fish/completions/signum.fish"},
+    {CMD_REPACK, "signum repack Bonsai-8B-Q1_0.gguf Bonsai-8B-Q1_0-R64.gguf"},
+    {CMD_REPACK, "signum repack --undo Bonsai-8B-Q1_0-R64.gguf Bonsai-8B-Q1_0.gguf"},
 };
 
 static void command_help(FILE *out, const struct command *c)

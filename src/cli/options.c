@@ -80,6 +80,7 @@ static const struct spec specs[] = {
      AT(act), 0, 0, act_words},
     {"--matmul", "KIND", "auto, sign, popcount, tables: same results, other speed", MODEL, CHOICE, EVALUATE | CMD_BENCH, AT(matmul), 0, 0,
      matmul_words},
+    {"--repack", NULL, "copy one-bit weights into faster order first", MODEL, FLAG, EVALUATE | CMD_BENCH, AT(repack), 0, 0, NULL},
     {"--chat-template", "NAME", "override: qwen3, qwen3-2507, bonsai, chatml", MODEL, STRING, GENERATE | CMD_RENDER, AT(chat_template), 0,
      0, template_words},
 
@@ -194,9 +195,10 @@ static const struct spec specs[] = {
     {"-o --output", "FILE", "write to FILE instead of stdout", OUTPUT, STRING, CMD_LOGITS | CMD_RUN, AT(output), 0, 0, NULL},
     {"--json", NULL, "one JSON object", OUTPUT, FLAG, CMD_RUN | CMD_INFO | CMD_CHECK | CMD_PERPLEXITY | CMD_TOKENIZE, AT(json), 0, 0, NULL},
     {"--no-wrap", NULL, "leave the wrapping of long lines to the terminal", OUTPUT, FLAG, CMD_CHAT, AT(no_wrap), 0, 0, NULL},
-    {"-h --help", NULL, "", HIDDEN, FLAG, ALL | CMD_COMPLETION, AT(help), 0, 0, NULL},
-    {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL, AT(verbose), 0, 0, NULL},
-    {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL, AT(quiet), 0, 0, NULL},
+    {"--undo", NULL, "restore the original of a repacked file", OUTPUT, FLAG, CMD_REPACK, AT(undo), 0, 0, NULL},
+    {"-h --help", NULL, "", HIDDEN, FLAG, ALL | CMD_COMPLETION | CMD_REPACK, AT(help), 0, 0, NULL},
+    {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL | CMD_REPACK, AT(verbose), 0, 0, NULL},
+    {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL | CMD_REPACK, AT(quiet), 0, 0, NULL},
 
     /* Flags of other programs that change nothing here; one note says so, and pasted commands work. */
     {"-ngl --gpu-layers --n-gpu-layers", "N", "", HIDDEN, IGNORED_VALUE, GENERATE, 0, 0, 0, NULL},

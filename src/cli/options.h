@@ -21,6 +21,7 @@ enum { /* commands, as bits: which flags a command takes */
     CMD_LOGITS = 1 << 8,
     CMD_BENCH = 1 << 9,
     CMD_COMPLETION = 1 << 10,
+    CMD_REPACK = 1 << 11,
 };
 
 enum {
@@ -46,6 +47,7 @@ struct options {
     int64_t n_threads;
     enum sg_act act;
     enum sg_matmul matmul;
+    bool repack;
     enum sg_kv_type type_k, type_v;
     const char *chat_template;
     /* input */
@@ -79,6 +81,8 @@ struct options {
     const char *session;
     int ctx_full; /* enum ctx_full */
     int64_t resume_cache;
+    /* repack */
+    bool undo;
     /* tokenize, logits */
     const char *ids;
     /* bench: lists such as "512", "1,2", "0-4096+1024" */

@@ -212,6 +212,37 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
+static const char *test_r64(const struct kernels *k, uint64_t *state)
+{
+    enum {
+        GROUPS = 2,
+        ROWS = R64_ROWS + 3,
+        TOKENS = 2,
+        PACKED = 64 << 10
+    };
+    uint8_t w[2 * GROUPS * R64_BLOCK_BYTES], rows[R64_ROWS * GROUPS * Q1_BYTES], want[sizeof rows];
+    int8_t q[TOKENS * GROUPS * GROUP];
+    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
+    _Alignas(64) uint8_t packed[PACKED];
+    for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
+        w[i] = i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
+    for (size_t i = 0; i < sizeof q; i++)
+        q[i] = (int8_t)(next_random(state) % 255 - 127);
+    fill(scale, TOKENS * GROUPS, 1, state);
+    k->r64_to_rows(rows, w, GROUPS);
+    kernels_scalar.r64_to_rows(want, w, GROUPS);
+    if (!same(rows, want, sizeof rows))
+        return "r64_to_rows";
+    const struct q1_family *families[2] = {k->r64(TOKENS), kernels_scalar.r64(TOKENS)};
+    for (size_t f = 0; families[0] && f < 2; f++) {
+        if (families[f]->packed_bytes(GROUPS, TOKENS) > PACKED)
+            return "r64";
+        families[f]->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
+        families[f]->run(f ? b : a, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
+    }
+    return families[0] && !same(a, b, sizeof a) ? "r64" : NULL;
+}
+
 /* The families of one kind: of activations in one plane or two. */
 static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *reference, size_t planes, uint64_t *state)
 {
@@ -259,5 +290,7 @@ const char *kernels_self_test(const struct kernels *k)
         wrong = test_attention(k, &state);
     if (!wrong)
         wrong = test_q1(k->q1, kernels_scalar.q1[0], 1, &state);
-    return wrong ? wrong : test_q1(k->q1_wide, kernels_scalar.q1_wide[0], WIDE_PLANES, &state);
+    if (!wrong)
+        wrong = test_q1(k->q1_wide, kernels_scalar.q1_wide[0], WIDE_PLANES, &state);
+    return wrong ? wrong : test_r64(k, &state);
 }

@@ -26,7 +26,7 @@
 #ifndef SIGNUM_KERNELS_H
 #define SIGNUM_KERNELS_H
 
-#include "quant.h"
+#include "r64.h"
 
 #ifdef __F16C__
 #include <immintrin.h>
@@ -52,12 +52,6 @@ enum {
 #define UNROLL _Pragma("GCC unroll 64")
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
-
-/* Q1_0: a group of 128 weights in 18 bytes: binary16 scale d, then 16 bytes of bits; bit j of
- * byte i is weight 8 i + j, +d if set and -d if not. */
-enum {
-    Q1_BYTES = 18
-};
 
 /* The scale of a group as float, one at a time: fast where the CPU has an instruction for it. */
 static inline float q1_scale(const uint8_t *group)
@@ -222,6 +216,12 @@ struct kernels {
     /* Both again for activations in two planes. */
     q1_pick *q1_wide[Q1_FAMILIES];
     int (*q1_wide_auto)(size_t tokens);
+
+    /* Q1_0_R64 (r64.h). r64(tokens): the family that multiplies it as it is, where that is the
+     * fastest way, else NULL. Its w are blocks and its ranges begin at multiples of 64 rows.
+     * r64_to_rows: 64 rows as Q1_0, groups * 18 bytes each, for the families above. */
+    q1_pick *r64;
+    void (*r64_to_rows)(uint8_t *rows, const uint8_t *blocks, size_t groups);
 };
 
 /* Every entry, for code that treats all alike. */
@@ -230,7 +230,8 @@ struct kernels {
     X(quantize_i8) X(quantize_i16) X(quantize_head) X(dot_f32) X(dot_i8) X(rmsnorm) X(add) X(silu_mul) X(rope) X(f16_from_f32)       \
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
     X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(peak_i8) X(peak_f32) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto) \
-    X(q1_wide[0]) X(q1_wide[1]) X(q1_wide[2]) X(q1_wide_auto)
+    X(q1_wide[0]) X(q1_wide[1]) X(q1_wide[2]) X(q1_wide_auto) \
+    X(r64) X(r64_to_rows)
 /* clang-format on */
 
 /* The levels; kernels.c lists those that this binary has. */

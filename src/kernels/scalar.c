@@ -455,6 +455,41 @@ static const struct q1_family *pick_tables(size_t tokens)
     return &tables;
 }
 
+/* The same for 64 rows side by side (r64.h), whose bytes need no gathering. */
+static void r64_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
+{
+    (void)next;
+    const float *scales = (const float *)(const void *)((const int16_t *)packed + groups * tokens * GROUP_SUMS);
+    for (size_t r = row0; r < row1; r += R64_ROWS) {
+        const uint8_t *block = w + r / R64_ROWS * groups * R64_BLOCK_BYTES;
+        float acc[TABLE_TOKENS][R64_ROWS] = {0};
+        for (size_t g = 0; g < groups; g++, block += R64_BLOCK_BYTES) {
+            for (size_t t = 0; t < tokens; t++) {
+                const int16_t *sums = (const int16_t *)packed + (g * tokens + t) * GROUP_SUMS;
+                float s = scales[g * tokens + t];
+                int16_t sum[R64_ROWS] = {0};
+                for (size_t k = 0; k < 16; k++)
+                    for (size_t i = 0; i < R64_ROWS; i++)
+                        sum[i] = (int16_t)(sum[i] + sums[k * PATTERNS + block[R64_SCALE_BYTES + k * R64_ROWS + i]]);
+                for (size_t i = 0; i < R64_ROWS; i++) {
+                    uint16_t d;
+                    memcpy(&d, block + 2 * (i % 4 * 16 + i / 4), sizeof d);
+                    acc[t][i] = fma_f32(f16_to_f32(d) * s, (float)sum[i], acc[t][i]);
+                }
+            }
+        }
+        for (size_t t = 0; t < tokens; t++)
+            memcpy(y + t * y_stride + r, acc[t], MIN(row1 - r, (size_t)R64_ROWS) * sizeof(float));
+    }
+}
+
+static const struct q1_family r64_tables = {"tables", R64_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, r64_run};
+
+static const struct q1_family *pick_r64(size_t tokens) { return tokens <= 8 ? &r64_tables : NULL; }
+
+static void rows_of_r64(uint8_t *rows, const uint8_t *blocks, size_t groups) { r64_to_rows(rows, blocks, R64_ROWS, groups); }
+
 /* One Zen 4 core, built for the x86-64 baseline: tables 15 Gw/s, popcount 5.5. But tables
  * take 64 bytes for each activation. */
 static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 1; }
@@ -509,4 +544,6 @@ const struct kernels kernels_scalar = {
     .q1_auto = q1_auto,
     .q1_wide = {pick_wide_sign, pick_wide_popcount, NULL},
     .q1_wide_auto = q1_wide_auto,
+    .r64 = pick_r64,
+    .r64_to_rows = rows_of_r64,
 };

@@ -72,7 +72,7 @@ done
 for file in src/kernels/*.[ch]; do
     for name in $(includes "$file"); do
         case $name in
-        kernels.h | kernels/kernels.h | quant.h | mathfn.h | cpu.h | base.h) ;;
+        kernels.h | kernels/kernels.h | quant.h | r64.h | mathfn.h | cpu.h | base.h) ;;
         *) [ -f "src/kernels/$name" ] || problem "$file includes $name: a kernel may not" ;;
         esac
     done

@@ -12,6 +12,7 @@ for target in "$dir"/fuzz_*; do
     mkdir -p "$seeds" "$dir/corpus-$name"
     if [ "$name" = fuzz_gguf ]; then
         "$bad_files" tests/golden/bad/cases.txt tests/golden/models/mini-q1.gguf "$seeds" >/dev/null
+        cp tests/golden/models/mini-q1-r64.gguf "$seeds"
     else # single lines of text, many of them JSON
         cat tests/golden/chat/conversations.jsonl tests/golden/tokenizer/vectors.jsonl | split -a 4 -l 1 - "$seeds/line"
     fi
