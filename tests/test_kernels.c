@@ -608,6 +608,7 @@ TEST(kernels_amx_model)
     for (size_t round = 0; (needs & ~cpu_features()) == 0 && round < 60; round++) {
         size_t tokens = round < 36 ? round + 1 : 1 + test_below(128), rows = test_below(round < 36 ? 70 : 35), groups = 1 + test_below(9);
         check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups, 1);
+        check_family("amx model", kernels_amx_model.q1_wide[0](tokens), (tokens + 1) / WIDE_PLANES, rows, groups, WIDE_PLANES);
     }
 }
 #endif

@@ -30,28 +30,28 @@ enum {
     TOKEN_TILES = TOKENS / SIDE,
 };
 
-/* Packed: [group][token tile][half of the group] tiles of activations: line k of a tile holds
+/* Packed: [group][token tile][plane][half of the group] tiles of activations: line k of a tile holds
  * positions 4 k .. 4 k + 3 of 16 tokens, position 16 b + i of half h being the activation of
  * bit 4 h + b of byte i. Then scales, [group][token], tokens padded with zeros. */
 
 static inline size_t padded(size_t tokens) { return ROUND_UP(tokens, (size_t)SIDE); }
 
-static size_t amx_bytes(size_t groups, size_t tokens) { return groups * padded(tokens) * (GROUP + sizeof(float)); }
-
-static void amx_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+TEMPLATE void pack_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                          size_t planes)
 {
-    size_t all = padded(tokens);
-    float *scales = (float *)((uint8_t *)packed + groups * all * GROUP);
+    size_t all = padded(tokens), halves = 2 * planes;
+    float *scales = (float *)((uint8_t *)packed + groups * all * planes * GROUP);
     for (size_t g = group0; g < group1; g++) {
         for (size_t t = 0; t < all; t++) {
-            int8_t *out = (int8_t *)packed + g * all * GROUP + t / SIDE * 2 * TILE + t % SIDE * 4;
+            int8_t *out = (int8_t *)packed + g * all * planes * GROUP + t / SIDE * halves * TILE + t % SIDE * 4;
             scales[g * all + t] = t < tokens ? scale[t * groups + g] : 0;
-            for (size_t half = 0; half < 2; half++) {
+            for (size_t h = 0; h < halves; h++) {
+                const int8_t *x = q + ((t * planes + h / 2) * groups + g) * GROUP + h % 2 * 4;
                 for (size_t k = 0; k < 16; k++) {
                     int8_t four[4] = {0};
                     for (size_t i = 0; t < tokens && i < 4; i++) /* position 4 k + i: bit k / 4, byte k % 4 * 4 + i */
-                        four[i] = q[(t * groups + g) * GROUP + (k % 4 * 4 + i) * 8 + half * 4 + k / 4];
-                    memcpy(out + half * TILE + k * 64, four, sizeof four);
+                        four[i] = x[(k % 4 * 4 + i) * 8 + k / 4];
+                    memcpy(out + h * TILE + k * 64, four, sizeof four);
                 }
             }
         }
@@ -78,45 +78,59 @@ static inline void expand(uint8_t out[2][TILE], float d[SIDE], const uint8_t *w,
     _mm512_store_ps(d, _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)half)));
 }
 
-/* acc[row] (16 tokens) = fma(d[row] * s, sums[row], acc[row]). */
-TEMPLATE void add_tile(__m512 acc[SIDE], const int32_t sums[SIDE][SIDE], const float d[SIDE], __m512 s)
+/* acc[row] (16 tokens) = fma(d[row] * s, sums[row], acc[row]), planes joined. */
+TEMPLATE void add_tile(__m512 acc[SIDE], const int32_t sums[WIDE_PLANES][SIDE][SIDE], const float d[SIDE], __m512 s, size_t planes)
 {
     UNROLL
-    for (size_t i = 0; i < SIDE; i++)
-        acc[i] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(d[i]), s), _mm512_cvtepi32_ps(_mm512_load_si512(sums[i])), acc[i]);
+    for (size_t i = 0; i < SIDE; i++) {
+        __m512i sum = _mm512_load_si512(sums[0][i]);
+        if (planes == WIDE_PLANES)
+            sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 7), _mm512_load_si512(sums[1][i]));
+        acc[i] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(d[i]), s), _mm512_cvtepi32_ps(sum), acc[i]);
+    }
 }
 
 /* 16 rows times 16 tokens over n <= DEPTH groups. The scaling of a group comes after the
- * multiplications of the next one have been issued, so that both run at once. */
-static inline void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TILE], float d[DEPTH][SIDE], const uint8_t *codes,
-                            size_t codes_stride, const float *s, size_t s_stride, size_t n)
+ * multiplications of the next one have been issued, so that both run at once. Tiles are named
+ * by literals: a group's sums are made in tile `to`, those of a low plane, which meets the
+ * weights that are already there, in `low`. */
+TEMPLATE void multiply(float out[SIDE][SIDE], uint8_t weights[DEPTH][2][TILE], float d[DEPTH][SIDE], const uint8_t *codes,
+                       size_t codes_stride, const float *s, size_t s_stride, size_t n, size_t planes)
 {
-    _Alignas(64) int32_t sums[DEPTH][SIDE][SIDE];
+    _Alignas(64) int32_t sums[DEPTH][WIDE_PLANES][SIDE][SIDE];
     __m512 acc[SIDE];
     UNROLL
     for (size_t i = 0; i < SIDE; i++)
         acc[i] = _mm512_load_ps(out[i]);
-#define GROUP_SUMS(g)                                      \
+#define GROUP_SUMS(g, to, low)                             \
     if ((g) < n) {                                         \
         const uint8_t *columns = codes + (g)*codes_stride; \
-        tile_zero(g);                                      \
+        tile_zero(to);                                     \
         tile_load(4, weights[g][0], 64);                   \
         tile_load(5, columns, 64);                         \
-        tile_dot(g, 4, 5);                                 \
+        tile_dot(to, 4, 5);                                \
         tile_load(6, weights[g][1], 64);                   \
         tile_load(7, columns + TILE, 64);                  \
-        tile_dot(g, 6, 7);                                 \
-        tile_store(g, sums[g], 64);                        \
+        tile_dot(to, 6, 7);                                \
+        if (planes == WIDE_PLANES) {                       \
+            tile_zero(low);                                \
+            tile_load(5, columns + 2 * TILE, 64);          \
+            tile_dot(low, 4, 5);                           \
+            tile_load(7, columns + 3 * TILE, 64);          \
+            tile_dot(low, 6, 7);                           \
+            tile_store(low, sums[g][1], 64);               \
+        }                                                  \
+        tile_store(to, sums[g][0], 64);                    \
     }
 #define ADD(g)   \
     if ((g) < n) \
-        add_tile(acc, sums[g], d[g], _mm512_loadu_ps(s + (g)*s_stride));
-    GROUP_SUMS(0)
-    GROUP_SUMS(1)
+        add_tile(acc, sums[g], d[g], _mm512_loadu_ps(s + (g)*s_stride), planes);
+    GROUP_SUMS(0, 0, 2)
+    GROUP_SUMS(1, 1, 3)
     ADD(0)
-    GROUP_SUMS(2)
+    GROUP_SUMS(2, 2, 0)
     ADD(1)
-    GROUP_SUMS(3)
+    GROUP_SUMS(3, 3, 1)
     ADD(2)
     ADD(3)
 #undef GROUP_SUMS
@@ -133,12 +147,12 @@ static const struct {
     uint8_t lines[16];
 } tiles_of_64 = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
 
-static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
-                    struct q1_next next)
+TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                              size_t tokens, size_t planes)
 {
-    (void)next;
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
-    const float *scales = (const float *)((const uint8_t *)packed + groups * all * GROUP);
+    size_t group_bytes = all * planes * GROUP;
+    const float *scales = (const float *)((const uint8_t *)packed + groups * group_bytes);
     const __m512i column =
         _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(SIDE));
     tile_configure(&tiles_of_64);
@@ -155,10 +169,11 @@ static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, si
                 for (size_t g = 0; g < n; g++)
                     expand(weights[i][g], d[i][g], w + (r + i * SIDE) * stride + (g0 + g) * Q1_BYTES, stride,
                            MIN(row1 - r - i * SIDE, (size_t)SIDE));
-            const uint8_t *codes = (const uint8_t *)packed + g0 * all * GROUP;
+            const uint8_t *codes = (const uint8_t *)packed + g0 * group_bytes;
             for (size_t t = 0; t < all; t += SIDE)
                 for (size_t i = 0; i < row_tiles; i++)
-                    multiply(acc[i][t / SIDE], weights[i], d[i], codes + t * GROUP, all * GROUP, scales + g0 * all + t, all, n);
+                    multiply(acc[i][t / SIDE], weights[i], d[i], codes + t * planes * GROUP, group_bytes, scales + g0 * all + t, all, n,
+                             planes);
         }
         for (size_t i = 0; i < row_tiles; i++) {
             size_t n = MIN(row1 - r - i * SIDE, (size_t)SIDE);
@@ -171,12 +186,49 @@ static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, si
     tile_release();
 }
 
+static size_t amx_bytes(size_t groups, size_t tokens) { return groups * padded(tokens) * (GROUP + sizeof(float)); }
+
+static void amx_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, 1);
+}
+
+static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
+{
+    (void)next;
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
+
 static const struct q1_family sign = {"sign", ROW_TILES *SIDE, TOKENS, amx_bytes, amx_pack, amx_run};
 
 static const struct q1_family *pick_sign(size_t tokens)
 {
     (void)tokens;
     return &sign;
+}
+
+static size_t wide_amx_bytes(size_t groups, size_t tokens) { return groups * padded(tokens) * (WIDE_PLANES * GROUP + sizeof(float)); }
+
+static void wide_amx_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
+{
+    pack_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
+}
+
+static void wide_amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens, struct q1_next next)
+{
+    (void)next;
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+/* So many that the activations take what int8 ones do: to stay in L2. */
+static const struct q1_family wide_sign = {"sign", ROW_TILES *SIDE, TOKENS / WIDE_PLANES, wide_amx_bytes, wide_amx_pack, wide_amx_run};
+
+static const struct q1_family *pick_wide_sign(size_t tokens)
+{
+    (void)tokens;
+    return &wide_sign;
 }
 
 /* Tiles cost the same for 3 tokens as for 16; two are about even. */
@@ -216,4 +268,6 @@ const struct kernels kernels_amx = {
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, NULL, NULL},
+    .q1_wide_auto = q1_auto,
 };
