@@ -253,7 +253,15 @@ TEST(chat_plain)
     PROMPT(&p);
     CHECK(!strstr(p.log, "\x1B[2m") && !strstr(p.log, "\x1B[0m"));
     chat_leave(&p);
+    chat_start(&p, WIDTH, chat_home(), WITH("--color", "on"));
+    PROMPT(&p);
+    CHECK(strstr(p.log, "\x1B[2m"));
+    chat_leave(&p);
     unsetenv("NO_COLOR");
+    chat_start(&p, WIDTH, chat_home(), WITH("--color", "off"));
+    PROMPT(&p);
+    CHECK(!strstr(p.log, "\x1B[2m") && !strstr(p.log, "\x1B[0m"));
+    chat_leave(&p);
     /* A pipe: the answer and nothing else; bytes as they are; lines with CR LF. */
     char *crlf, *lf;
     int code;

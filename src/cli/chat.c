@@ -268,6 +268,7 @@ void chat_apply_options(struct chat *chat)
     if (chat->o->speculation && !chat->draft && sg_draft_open(&chat->draft, chat->engine, chat->n_ctx, &err) != SG_OK)
         chat_complain(chat, "%s", err.message);
     chat->display.wrap = !chat->o->no_wrap;
+    chat->display.colour = chat->display.codes && cli_colour(chat->o, true);
     if (chat->o->hide_think)
         chat->display.thinking = DISPLAY_THINKING_HIDE;
     else if (chat->display.thinking == DISPLAY_THINKING_HIDE)
@@ -277,14 +278,13 @@ void chat_apply_options(struct chat *chat)
 static enum sg_status open_chat(struct chat *chat, struct sg_error *err)
 {
     struct options *o = chat->o;
-    const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-    chat->interactive = terminal_open(&cli_interrupted);
+    const char *term = getenv("TERM");
+    chat->interactive = terminal_open(&cli_interrupted, cli_colour(o, true));
     cli_before_dying = terminal_restore;
     chat->tty = isatty(STDOUT_FILENO);
     terminal_set_mode(TERMINAL_BUSY);
     chat->display.tty = chat->tty;
     chat->display.codes = chat->tty && term && *term && strcmp(term, "dumb") != 0;
-    chat->display.colour = chat->display.codes && !(no_colour && *no_colour);
     TRY(cli_open(&chat->engine, o, false, err));
     if (o->think == SG_THINK_ON && !sg_info(chat->engine)->can_think)
         return fail(err, SG_USAGE, "this model's chat template (%s) has no thinking to turn on", sg_info(chat->engine)->template_kind);

@@ -102,6 +102,14 @@ void cli_progress(const char *what, size_t done, size_t total)
     fflush(stderr);
 }
 
+bool cli_colour(const struct options *o, bool terminal)
+{
+    const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+    if (o->colour != COLOUR_AUTO)
+        return o->colour == COLOUR_ON;
+    return terminal && !(no_colour && *no_colour) && term && strcmp(term, "dumb") != 0;
+}
+
 void cli_write(FILE *out, const char *text, size_t len)
 {
     if (!isatty(fileno(out))) {

@@ -65,6 +65,7 @@ static const char *const kv_words[] = {"f16", "f32", "q8_0", NULL};
 static const char *const spec_words[] = {"off", "ngram", NULL};
 static const char *const format_words[] = {"md", "csv", "json", NULL};
 static const char *const think_words[] = {"auto", "on", "off", NULL};
+static const char *const colour_words[] = {"auto", "on", "off", NULL};
 static const char *const ctx_full_words[] = {"drop", "stop", NULL};
 static const char *const norm_words[] = {"sum", "tokens", NULL};
 static const char *const template_words[] = {"qwen3", "qwen3-2507", "bonsai", "chatml", NULL};
@@ -198,6 +199,8 @@ static const struct spec specs[] = {
     {"--undo", NULL, "restore the original of a repacked file", OUTPUT, FLAG, CMD_REPACK, AT(undo), 0, 0, NULL},
     {"-h --help", NULL, "", HIDDEN, FLAG, ALL | CMD_COMPLETION | CMD_REPACK, AT(help), 0, 0, NULL},
     {"-v --verbose", NULL, "settings and timings on stderr", OUTPUT, FLAG, ALL | CMD_REPACK, AT(verbose), 0, 0, NULL},
+    {"--color --colour", "WHEN", "auto, on, off: dim what is not the answer; auto heeds NO_COLOR", OUTPUT, CHOICE, CMD_RUN | CMD_CHAT,
+     AT(colour), 0, 0, colour_words},
     {"-q --quiet", NULL, "no notes and no progress on stderr", OUTPUT, FLAG, ALL | CMD_REPACK, AT(quiet), 0, 0, NULL},
 
     /* Flags of other programs that change nothing here; one note says so, and pasted commands work. */

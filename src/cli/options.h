@@ -33,6 +33,12 @@ enum ctx_full {
     CTX_FULL_STOP
 }; /* what to do with a full context */
 
+enum colour {
+    COLOUR_AUTO,
+    COLOUR_ON,
+    COLOUR_OFF
+}; /* the order of the words that --color takes */
+
 struct strings { /* of a flag that may be repeated */
     struct sg_str item[MAX_STRINGS];
     size_t n;
@@ -75,6 +81,7 @@ struct options {
     size_t n_biases;
     /* output */
     const char *output;
+    enum colour colour;
     bool json, jsonl, verbose, quiet, help;
     /* chat */
     bool continue_last, no_save, no_wrap;

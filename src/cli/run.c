@@ -71,8 +71,7 @@ static bool show(void *arg, const struct sg_step *step)
     }
     bool tty = isatty(STDERR_FILENO);
     if (step->thinking.len && tty && !r->o->hide_think && !r->o->quiet) {
-        const char *no_colour = getenv("NO_COLOR");
-        bool colour = !no_colour || !*no_colour;
+        bool colour = cli_colour(r->o, tty);
         if (colour)
             fputs("\033[2m", stderr);
         cli_write(stderr, step->thinking.data, step->thinking.len);

@@ -173,7 +173,7 @@ static void prepare_modes(void)
     edit.c_iflag &= ~(tcflag_t)(IXON | ISTRIP | BRKINT | INPCK);
 }
 
-bool terminal_open(volatile sig_atomic_t *interrupted)
+bool terminal_open(volatile sig_atomic_t *interrupted, bool colour)
 {
     static const int quits[] = {SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     static const int crashes[] = {SIGSEGV, SIGILL, SIGFPE, SIGABRT};
@@ -184,8 +184,8 @@ bool terminal_open(volatile sig_atomic_t *interrupted)
             fcntl(wake[i], F_SETFL, O_NONBLOCK);
         }
     }
-    const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-    colours = !no_colour || !*no_colour;
+    const char *term = getenv("TERM");
+    colours = colour;
     usable = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0 &&
              tcgetattr(STDIN_FILENO, &normal) == 0;
     if (usable) {
