@@ -406,35 +406,50 @@ struct tile {
     size_t stride, sets, tokens;
     const int16_t *tables;
     const float *scale;
-    struct q1_next ahead; /* what to fetch to L2 meanwhile */
+    const char *ahead, *ahead_end; /* what to fetch to L2 meanwhile */
     __m512i x[SETS][8];
     __m512i sum[TOKENS][WIDE_PLANES][SETS];
     _Alignas(64) float d[SETS][SET];
     _Alignas(64) float acc[TOKENS][SETS][SET];
 };
 
-/* 8 words of every row, while the next tile comes to L2, line after line in ascending order.
- * One Zen 4 core then reads 14.4 GB/s from memory (22.9 when all is in L2, 9.5 without the
- * prefetch, 40 for a plain sequential read), which is what 24 fill buffers of 64 bytes can
- * carry at 105 ns. Slower: to L1 or non-temporal (12), every second line (12), loads instead
- * of prefetches, which should teach the hardware's prefetcher (10), and copying the next rows
- * in order into a buffer of pieces (8). */
-static inline void gather_sets(struct tile *s, const uint8_t *w, size_t bytes)
+/* 8 words of every row. */
+static inline void gather_sets(struct tile *s, const uint8_t *w)
 {
-    for (size_t i = 0; i < s->sets; i++) {
+    for (size_t i = 0; i < s->sets; i++)
         gather_words(s->x[i], w + i * SET * s->stride, s->stride);
-        size_t fetched = MIN(SET * bytes, s->ahead.bytes);
-        for (size_t at = 0; at < fetched; at += 64)
-            _mm_prefetch((const char *)s->ahead.data + at, _MM_HINT_T1);
-        s->ahead.data += fetched;
-        s->ahead.bytes -= fetched;
-    }
 }
 
-/* sum of every plane and set += what words x[begin..end) select; table is that of word x[begin]. */
-TEMPLATE void add_words(__m512i sum[WIDE_PLANES][SETS], const struct tile *s, size_t begin, size_t end, const int16_t *table, size_t planes)
+/* Brings the next line of what follows to L2.
+ *
+ * One core of Zen 4 has 24 buffers for lines on their way to L1, which prefetches need too,
+ * and drops a prefetch that finds none free. So they are issued between the lookups, which
+ * read little besides their tables, and at a pace that just suffices. Whole decode steps of an
+ * 8B model on two threads, as shares of what plain loads read at the same time:
+ *
+ *     between the row loads of a set       64 %   in bursts of 8 lines
+ *     between lookups, 4 lines per word    62 %   does not quite suffice: 4.5 are needed
+ *     5 lines per word                     73 %
+ *     6; 8                            66; 64 %
+ *     4, the rest by loads                 71 %   loads in between, all the way: 31 to 43 %
+ *     5, each line once more later         73 %
+ *     half with the row loads, half here   54 %   (where 4 lines have 57 %) */
+static inline const char *fetch_line(const char *ahead, const char *end)
+{
+    if (ahead >= end)
+        return ahead;
+    _mm_prefetch(ahead, _MM_HINT_T1);
+    return ahead + 64;
+}
+
+/* sum of every plane and set += what words x[begin..end) select; table is that of word x[begin].
+ * With every set's lookups comes a line of what follows, and one more: 64 words bring 320 lines
+ * of 128 rows, whose 8 groups have 288. More tokens than one share them. */
+TEMPLATE void add_words(__m512i sum[WIDE_PLANES][SETS], struct tile *s, size_t begin, size_t end, const int16_t *table, size_t planes,
+                        bool fetch)
 {
     __m512i total[WIDE_PLANES][SETS];
+    const char *ahead = s->ahead, *ahead_end = fetch ? s->ahead_end : ahead;
     UNROLL
     for (size_t i = 0; i < planes * SETS; i++)
         total[i / SETS][i % SETS] = sum[i / SETS][i % SETS];
@@ -445,11 +460,13 @@ TEMPLATE void add_words(__m512i sum[WIDE_PLANES][SETS], const struct tile *s, si
             t[plane] = load_word(table + plane * WORD_SUMS);
 #define ADD(i)                                                                          \
     {                                                                                   \
+        ahead = fetch_line(ahead, ahead_end);                                           \
         __m512i w = kept(s->x[i][j]);                                                   \
         UNROLL                                                                          \
         for (size_t plane = 0; plane < planes; plane++)                                 \
             total[plane][i] = _mm512_add_epi16(total[plane][i], look_up(w, &t[plane])); \
     }
+        ahead = fetch_line(ahead, ahead_end);
         ADD(0)
         ADD(1)
         if (s->sets == SETS) {
@@ -458,6 +475,8 @@ TEMPLATE void add_words(__m512i sum[WIDE_PLANES][SETS], const struct tile *s, si
         }
 #undef ADD
     }
+    if (fetch)
+        s->ahead = ahead;
     UNROLL
     for (size_t i = 0; i < planes * SETS; i++)
         sum[i / SETS][i % SETS] = total[i / SETS][i % SETS];
@@ -493,10 +512,10 @@ TEMPLATE void add_group(struct tile *s, size_t t, __m512i sum[WIDE_PLANES][SETS]
 TEMPLATE void eight_groups(struct tile *s, size_t g, size_t planes)
 {
     for (size_t c = 0; c < 9; c++) {
-        gather_sets(s, s->w + g * Q1_BYTES + 16 * c, 16);
+        gather_sets(s, s->w + g * Q1_BYTES + 16 * c);
         for (size_t t = 0; c > 0 && t < s->tokens; t++) {
             size_t at = (g + c - 1) * s->tokens + t;
-            add_words(s->sum[t], s, 0, c, s->tables + (at * GROUP_SUMS + (8 - c) * WORD_SUMS) * planes, planes);
+            add_words(s->sum[t], s, 0, c, s->tables + (at * GROUP_SUMS + (8 - c) * WORD_SUMS) * planes, planes, t == 0);
             add_group(s, t, s->sum[t], s->scale[at], planes);
         }
         if (c == 8)
@@ -507,7 +526,7 @@ TEMPLATE void eight_groups(struct tile *s, size_t g, size_t planes)
         }
         for (size_t t = 0; t < s->tokens; t++) {
             memset(s->sum[t], 0, planes * sizeof s->sum[t][0]);
-            add_words(s->sum[t], s, c + 1, 8, s->tables + ((g + c) * s->tokens + t) * planes * GROUP_SUMS, planes);
+            add_words(s->sum[t], s, c + 1, 8, s->tables + ((g + c) * s->tokens + t) * planes * GROUP_SUMS, planes, t == 0);
         }
     }
 }
@@ -516,7 +535,7 @@ TEMPLATE void eight_groups(struct tile *s, size_t g, size_t planes)
 TEMPLATE void one_group(struct tile *s, size_t g, size_t planes)
 {
     const uint8_t *w = s->w + g * Q1_BYTES;
-    gather_sets(s, w + 2, Q1_BYTES);
+    gather_sets(s, w + 2);
     for (size_t i = 0; i < s->sets; i++) {
         _Alignas(64) uint16_t scales[SET];
         for (size_t r = 0; r < SET; r++)
@@ -527,7 +546,7 @@ TEMPLATE void one_group(struct tile *s, size_t g, size_t planes)
     for (size_t t = 0; t < s->tokens; t++) {
         size_t at = g * s->tokens + t;
         memset(s->sum[t], 0, planes * sizeof s->sum[t][0]);
-        add_words(s->sum[t], s, 0, 8, s->tables + at * planes * GROUP_SUMS, planes);
+        add_words(s->sum[t], s, 0, 8, s->tables + at * planes * GROUP_SUMS, planes, t == 0);
         add_group(s, t, s->sum[t], s->scale[at], planes);
     }
 }
@@ -574,7 +593,9 @@ TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_
     for (size_t row = row0; row < row1; row += rows) {
         size_t r = MIN(row, row1 - rows), g = 0; /* the last tile may repeat some rows */
         s.w = w + r * s.stride;
-        s.ahead = row + rows < row1 ? (struct q1_next){w + MIN(row + rows, row1 - rows) * s.stride, rows * s.stride} : next;
+        struct q1_next ahead = row + rows < row1 ? (struct q1_next){w + MIN(row + rows, row1 - rows) * s.stride, rows * s.stride} : next;
+        s.ahead = (const char *)ahead.data;
+        s.ahead_end = ahead.bytes ? s.ahead + MIN(ahead.bytes, rows * s.stride) : s.ahead;
         memset(s.acc, 0, sizeof s.acc[0] * tokens);
         for (; g + 8 <= groups; g += 8)
             eight_groups(&s, g, planes);
