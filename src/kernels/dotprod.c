@@ -33,13 +33,14 @@ static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
 
 enum {
     FEW_ROWS = 4,
-    FEW_TOKENS = 4
+    FEW_LINES = 4
 };
 
 TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens)
+                       size_t tokens, size_t planes)
 {
-    const struct columns c = columns_of(packed, groups, tokens);
+    const struct columns c = columns_of(packed, groups, tokens, planes);
+    size_t lines = tokens * planes;
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += FEW_ROWS) {
         size_t n = MIN(row1 - r, (size_t)FEW_ROWS); /* rows beyond the range are the last one again */
@@ -47,21 +48,21 @@ TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0,
                                         w + (r + n - 1) * stride};
         const uint8_t *ahead =
             w + (r + 2 * FEW_ROWS <= row1 ? r + FEW_ROWS : r) * stride; /* the next rows are fetched meanwhile, in order */
-        float32x4_t acc[FEW_TOKENS];
+        float32x4_t acc[FEW_LINES];
         UNROLL
         for (size_t t = 0; t < tokens; t++)
             acc[t] = vdupq_n_f32(0);
         for (size_t g = 0; g < groups; g++) {
-            const int8_t *codes = c.codes + g * tokens * GROUP;
+            const int8_t *codes = c.codes + g * lines * GROUP;
             size_t at = g * Q1_BYTES;
             uint8x16_t bits[FEW_ROWS];
-            int32x4_t sum[FEW_TOKENS][FEW_ROWS];
+            int32x4_t sum[FEW_LINES][FEW_ROWS];
             UNROLL
             for (size_t i = 0; i < FEW_ROWS; i++) {
                 bits[i] = vld1q_u8(row[i] + at + 2);
                 UNROLL
-                for (size_t t = 0; t < tokens; t++)
-                    sum[t][i] = vdupq_n_s32(0);
+                for (size_t l = 0; l < lines; l++)
+                    sum[l][i] = vdupq_n_s32(0);
             }
             __builtin_prefetch(ahead + g * FEW_ROWS * Q1_BYTES, 0, 2);
             uint8x16_t bit = vdupq_n_u8(1);
@@ -72,17 +73,20 @@ TEMPLATE void few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0,
                 for (size_t i = 0; i < FEW_ROWS; i++)
                     mask[i] = vreinterpretq_s8_u8(vtstq_u8(bits[i], bit));
                 UNROLL
-                for (size_t t = 0; t < tokens; t++) {
-                    int8x16_t x = vld1q_s8(codes + (b * tokens + t) * 16);
+                for (size_t l = 0; l < lines; l++) {
+                    int8x16_t x = vld1q_s8(codes + (b * lines + l) * 16);
                     UNROLL
                     for (size_t i = 0; i < FEW_ROWS; i++)
-                        sum[t][i] = vdotq_s32(sum[t][i], mask[i], x);
+                        sum[l][i] = vdotq_s32(sum[l][i], mask[i], x);
                 }
             }
             float32x4_t d = four_scales(row[0] + at, row[1] + at, row[2] + at, row[3] + at);
             UNROLL
             for (size_t t = 0; t < tokens; t++) { /* sums under masks of -1 are negative */
-                int32x4_t half = vpaddq_s32(vpaddq_s32(sum[t][0], sum[t][1]), vpaddq_s32(sum[t][2], sum[t][3]));
+                int32x4_t half = vdupq_n_s32(0);
+                UNROLL
+                for (size_t l = t * planes; l < (t + 1) * planes; l++)
+                    half = vaddq_s32(vshlq_n_s32(half, 7), vpaddq_s32(vpaddq_s32(sum[l][0], sum[l][1]), vpaddq_s32(sum[l][2], sum[l][3])));
                 int32x4_t isum = vsubq_s32(vdupq_n_s32(c.minus_sums[g * tokens + t]), vshlq_n_s32(half, 1));
                 acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(d, c.scales[g * tokens + t]), vcvtq_f32_s32(isum));
             }
@@ -102,20 +106,32 @@ static void few_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, si
     (void)next;
     switch (tokens) {
     case 1:
-        few_rows(y, y_stride, w, row0, row1, groups, packed, 1);
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 1, 1);
         break;
     case 2:
-        few_rows(y, y_stride, w, row0, row1, groups, packed, 2);
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 2, 1);
         break;
     case 3:
-        few_rows(y, y_stride, w, row0, row1, groups, packed, 3);
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 3, 1);
         break;
     default:
-        few_rows(y, y_stride, w, row0, row1, groups, packed, 4);
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 4, 1);
     }
 }
 
-static const struct q1_family few = {"sign", FEW_ROWS, FEW_TOKENS, columns_bytes, columns_pack, few_run};
+static const struct q1_family few = {"sign", FEW_ROWS, FEW_LINES, columns_bytes, columns_pack, few_run};
+
+static void wide_few_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens, struct q1_next next)
+{
+    (void)next;
+    if (tokens == 1)
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 1, WIDE_PLANES);
+    else
+        few_rows(y, y_stride, w, row0, row1, groups, packed, 2, WIDE_PLANES);
+}
+
+static const struct q1_family wide_few = {"sign", FEW_ROWS, FEW_LINES / WIDE_PLANES, wide_columns_bytes, wide_columns_pack, wide_few_run};
 
 /* ----------------------------------------------------- family "sign", many */
 
@@ -151,25 +167,25 @@ static inline void expand_group(int8x16_t bytes[8][4][2], float32x4_t d[2], cons
     }
 }
 
-/* acc[t] (8 rows) = fma(d * s[t], sum, acc[t]) for n tokens; the sums come out negative. */
-TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2], const float32x4_t d[2], const int8_t *codes,
-                          size_t tokens, const float *s, size_t n)
+/* acc[t] (8 rows) = fma(d * s[t], sum, acc[t]) for n lines; the sums come out negative. */
+TEMPLATE void many_lines(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2], const float32x4_t d[2], const int8_t *codes, size_t lines,
+                         const float *s, size_t n, size_t planes)
 {
     int32x4_t sum[8][2];
     UNROLL
-    for (size_t t = 0; t < n; t++)
-        sum[t][0] = sum[t][1] = vdupq_n_s32(0);
+    for (size_t l = 0; l < n; l++)
+        sum[l][0] = sum[l][1] = vdupq_n_s32(0);
     NO_UNROLL
-    for (size_t b = 0; b < 8; b++, codes += tokens * 16) {
+    for (size_t b = 0; b < 8; b++, codes += lines * 16) {
         int8x16_t x[8];
         UNROLL
-        for (size_t t = 0; t < n; t++)
-            x[t] = vld1q_s8(codes + 16 * t);
+        for (size_t l = 0; l < n; l++)
+            x[l] = vld1q_s8(codes + 16 * l);
 #define WORD(m)                                                          \
     UNROLL                                                               \
-    for (size_t t = 0; t < n; t++) {                                     \
-        sum[t][0] = vdotq_laneq_s32(sum[t][0], bytes[b][m][0], x[t], m); \
-        sum[t][1] = vdotq_laneq_s32(sum[t][1], bytes[b][m][1], x[t], m); \
+    for (size_t l = 0; l < n; l++) {                                     \
+        sum[l][0] = vdotq_laneq_s32(sum[l][0], bytes[b][m][0], x[l], m); \
+        sum[l][1] = vdotq_laneq_s32(sum[l][1], bytes[b][m][1], x[l], m); \
     }
         WORD(0)
         WORD(1)
@@ -178,17 +194,20 @@ TEMPLATE void many_tokens(float (*acc)[MANY_ROWS], const int8x16_t bytes[8][4][2
 #undef WORD
     }
     UNROLL
-    for (size_t a = 0; a < 2 * n; a++) {
+    for (size_t a = 0; a < 2 * n / planes; a++) {
         float *to = acc[a / 2] + a % 2 * 4;
-        vst1q_f32(to, vfmsq_f32(vld1q_f32(to), vmulq_n_f32(d[a % 2], s[a / 2]), vcvtq_f32_s32(sum[a / 2][a % 2])));
+        int32x4_t isum = sum[a / 2 * planes][a % 2];
+        if (planes == WIDE_PLANES)
+            isum = vaddq_s32(vshlq_n_s32(isum, 7), sum[a / 2 * planes + 1][a % 2]);
+        vst1q_f32(to, vfmsq_f32(vld1q_f32(to), vmulq_n_f32(d[a % 2], s[a / 2]), vcvtq_f32_s32(isum)));
     }
 }
 
-static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens, struct q1_next next)
+TEMPLATE void many_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, size_t planes)
 {
-    (void)next;
-    const struct columns c = columns_of(packed, groups, tokens);
+    const struct columns c = columns_of(packed, groups, tokens, planes);
+    size_t lines = tokens * planes;
     size_t stride = groups * Q1_BYTES;
     for (size_t r = row0; r < row1; r += MANY_ROWS) {
         size_t n = MIN(row1 - r, (size_t)MANY_ROWS);
@@ -197,24 +216,42 @@ static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
             int8x16_t bytes[8][4][2];
             float32x4_t d[2];
             expand_group(bytes, d, w + r * stride + g * Q1_BYTES, stride, n);
-            const int8_t *codes = c.codes + g * tokens * GROUP;
+            const int8_t *codes = c.codes + g * lines * GROUP;
             const float *s = c.scales + g * tokens;
             size_t t = 0;
-            for (; t + 8 <= tokens; t += 8)
-                many_tokens(acc + t, bytes, d, codes + 16 * t, tokens, s + t, 8);
-            for (; t + 4 <= tokens; t += 4)
-                many_tokens(acc + t, bytes, d, codes + 16 * t, tokens, s + t, 4);
+            for (; t + 8 / planes <= tokens; t += 8 / planes)
+                many_lines(acc + t, bytes, d, codes + 16 * t * planes, lines, s + t, 8, planes);
+            for (; t + 4 / planes <= tokens; t += 4 / planes)
+                many_lines(acc + t, bytes, d, codes + 16 * t * planes, lines, s + t, 4, planes);
             for (; t < tokens; t++)
-                many_tokens(acc + t, bytes, d, codes + 16 * t, tokens, s + t, 1);
+                many_lines(acc + t, bytes, d, codes + 16 * t * planes, lines, s + t, planes, planes);
         }
         for (size_t t = 0; t < tokens; t++)
             memcpy(y + t * y_stride + r, acc[t], n * sizeof(float));
     }
 }
 
+static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens, struct q1_next next)
+{
+    (void)next;
+    many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+}
+
 static const struct q1_family many = {"sign", MANY_ROWS, MANY_TOKENS, columns_bytes, columns_pack, many_run};
 
-static const struct q1_family *pick_sign(size_t tokens) { return tokens <= FEW_TOKENS ? &few : &many; }
+static const struct q1_family *pick_sign(size_t tokens) { return tokens <= FEW_LINES ? &few : &many; }
+
+static void wide_many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, struct q1_next next)
+{
+    (void)next;
+    many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_many = {"sign", MANY_ROWS, MANY_TOKENS, wide_columns_bytes, wide_columns_pack, wide_many_run};
+
+static const struct q1_family *pick_wide_sign(size_t tokens) { return tokens <= FEW_LINES / WIDE_PLANES ? &wide_few : &wide_many; }
 
 /* Instructions per token for 128 weights of one row, on vectors in brackets, as in neon.c:
  *
@@ -250,4 +287,6 @@ const struct kernels kernels_dotprod = {
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, NULL, NULL},
+    .q1_wide_auto = q1_auto,
 };

@@ -423,17 +423,23 @@ enum {
 
 static size_t tables_bytes(size_t groups, size_t tokens) { return groups * tokens * (TABLE_BYTES + sizeof(float)); }
 
-/* The 16 sums of one nibble, whose activations are lanes 0..3 of q. */
-static inline void nibble_table(uint8_t *low, uint8_t *high, int16x4_t q)
+/* The 16 sums of one nibble, whose activations are lanes 0..3 of q, and a bias. */
+static inline void nibble_sums(uint16x8_t sums[2], int16x4_t q, int16_t bias)
 {
     static const int16_t signs[3][8] = {{-1, 1, -1, 1, -1, 1, -1, 1}, {-1, -1, 1, 1, -1, -1, 1, 1}, {-1, -1, -1, -1, 1, 1, 1, 1}};
-    int16x8_t three = vmlaq_lane_s16(vdupq_n_s16(512), vld1q_s16(signs[0]), q, 0);
+    int16x8_t three = vmlaq_lane_s16(vdupq_n_s16(bias), vld1q_s16(signs[0]), q, 0);
     three = vmlaq_lane_s16(three, vld1q_s16(signs[1]), q, 1);
     three = vmlaq_lane_s16(three, vld1q_s16(signs[2]), q, 2);
-    uint16x8_t without = vreinterpretq_u16_s16(vsubq_s16(three, vdupq_lane_s16(q, 3)));
-    uint16x8_t with = vreinterpretq_u16_s16(vaddq_s16(three, vdupq_lane_s16(q, 3)));
-    vst1q_u8(low, vandq_u8(vmovn_high_u16(vmovn_u16(without), with), vdupq_n_u8(31)));
-    vst1q_u8(high, vshrn_high_n_u16(vshrn_n_u16(without, 5), with, 5));
+    sums[0] = vreinterpretq_u16_s16(vsubq_s16(three, vdupq_lane_s16(q, 3)));
+    sums[1] = vreinterpretq_u16_s16(vaddq_s16(three, vdupq_lane_s16(q, 3)));
+}
+
+static inline void nibble_table(uint8_t *low, uint8_t *high, int16x4_t q)
+{
+    uint16x8_t sums[2];
+    nibble_sums(sums, q, 512);
+    vst1q_u8(low, vandq_u8(vmovn_high_u16(vmovn_u16(sums[0]), sums[1]), vdupq_n_u8(31)));
+    vst1q_u8(high, vshrn_high_n_u16(vshrn_n_u16(sums[0], 5), sums[1], 5));
 }
 
 static void tables_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1)
@@ -516,11 +522,13 @@ TEMPLATE void add_group(float acc[TABLE_ROWS], const uint8x16_t x[16], const flo
     }
 }
 
+#include "act16_neon.h"
+
 TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                          size_t tokens)
+                          size_t tokens, size_t planes)
 {
     const uint8_t *tables = packed;
-    const float *s = (const float *)(const void *)(tables + groups * tokens * TABLE_BYTES);
+    const float *s = (const float *)(const void *)(tables + groups * tokens * (planes == 1 ? TABLE_BYTES : WIDE_GROUP));
     for (size_t r = row0; r < row1; r += TABLE_ROWS) {
         size_t n = MIN(row1 - r, (size_t)TABLE_ROWS), stride = groups * Q1_BYTES;
         /* The next tile is fetched meanwhile, in order; after the last one nothing new. */
@@ -540,8 +548,13 @@ TEMPLATE void tables_rows(float *y, size_t y_stride, const uint8_t *w, size_t ro
             UNROLL
             for (size_t line = 0; line < TABLE_ROWS * Q1_BYTES; line += 64)
                 __builtin_prefetch(ahead + g * TABLE_ROWS * Q1_BYTES + line, 0, 2);
-            for (size_t t = 0; t < tokens; t++)
-                add_group(acc[t], x, d, tables + (g * tokens + t) * TABLE_BYTES, s[g * tokens + t]);
+            for (size_t t = 0; t < tokens; t++) {
+                size_t at = g * tokens + t;
+                if (planes == 1)
+                    add_group(acc[t], x, d, tables + at * TABLE_BYTES, s[at]);
+                else
+                    add_wide_group(acc[t], x, d, tables + at * WIDE_GROUP, s[at]);
+            }
         }
         for (size_t t = 0; t < tokens; t++)
             memcpy(y + t * y_stride + r, acc[t], n * sizeof(float));
@@ -553,9 +566,9 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
 {
     (void)next;
     if (tokens == 1) /* apart, because a loop over tokens keeps the nibbles in memory */
-        tables_rows(y, y_stride, w, row0, row1, groups, packed, 1);
+        tables_rows(y, y_stride, w, row0, row1, groups, packed, 1, 1);
     else
-        tables_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
+        tables_rows(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
 }
 
 static const struct q1_family tables = {"tables", TABLE_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, tables_run};
@@ -564,6 +577,21 @@ static const struct q1_family *pick_tables(size_t tokens)
 {
     (void)tokens;
     return &tables;
+}
+
+static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens, struct q1_next next)
+{
+    (void)next;
+    tables_rows(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_tables = {"tables", TABLE_ROWS, TABLE_TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};
+
+static const struct q1_family *pick_wide_tables(size_t tokens)
+{
+    (void)tokens;
+    return &wide_tables;
 }
 
 /* ----------------------------------------------------------- family "sign"
@@ -590,16 +618,16 @@ static inline int32x4_t four_sums(int16x8_t a, int16x8_t b, int16x8_t c, int16x8
     return vpaddlq_s16(vpaddq_s16(vpaddq_s16(a, b), vpaddq_s16(c, d)));
 }
 
-static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                     size_t tokens, struct q1_next next)
+TEMPLATE void sign_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, size_t planes)
 {
-    (void)next;
-    const struct columns c = columns_of(packed, groups, tokens);
+    const struct columns c = columns_of(packed, groups, tokens, planes);
+    size_t lines = tokens * planes;
     for (size_t r = row0; r < row1; r++) {
         float acc[SIGN_TOKENS] = {0};
         const uint8_t *block = w + r * groups * Q1_BYTES;
         for (size_t g = 0; g < groups; g++, block += Q1_BYTES) {
-            const int8_t *codes = c.codes + g * tokens * GROUP;
+            const int8_t *codes = c.codes + g * lines * GROUP;
             const float *s = c.scales + g * tokens;
             const int32_t *minus_sum = c.minus_sums + g * tokens;
             float d = one_scale(block);
@@ -608,20 +636,30 @@ static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
             for (int b = 0; b < 8; b++)
                 mask[b] = vreinterpretq_s8_u8(vtstq_u8(vld1q_u8(block + 2), vdupq_n_u8((uint8_t)(1 << b))));
             size_t t = 0;
-            for (; t + 4 <= tokens; t += 4) {
+            for (; planes == 1 && t + 4 <= tokens; t += 4) {
                 int32x4_t half = four_sums(sum_under(mask, codes + 16 * t, tokens), sum_under(mask, codes + 16 * t + 16, tokens),
                                            sum_under(mask, codes + 16 * t + 32, tokens), sum_under(mask, codes + 16 * t + 48, tokens));
                 int32x4_t isum = vaddq_s32(vld1q_s32(minus_sum + t), vshlq_n_s32(half, 1));
                 vst1q_f32(acc + t, vfmaq_f32(vld1q_f32(acc + t), vmulq_n_f32(vld1q_f32(s + t), d), vcvtq_f32_s32(isum)));
             }
             for (; t < tokens; t++) {
-                int32_t isum = 2 * vaddlvq_s16(sum_under(mask, codes + 16 * t, tokens)) + minus_sum[t];
-                acc[t] = fma_f32(d * s[t], (float)isum, acc[t]);
+                int32_t under = 0;
+                UNROLL
+                for (size_t plane = 0; plane < planes; plane++)
+                    under = WIDE_UNIT * under + vaddlvq_s16(sum_under(mask, codes + 16 * (t * planes + plane), lines));
+                acc[t] = fma_f32(d * s[t], (float)(2 * under + minus_sum[t]), acc[t]);
             }
         }
         for (size_t t = 0; t < tokens; t++)
             y[t * y_stride + r] = acc[t];
     }
+}
+
+static void sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                     size_t tokens, struct q1_next next)
+{
+    (void)next;
+    sign_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
 }
 
 static const struct q1_family sign = {"sign", 1, SIGN_TOKENS, columns_bytes, columns_pack, sign_run};
@@ -630,6 +668,21 @@ static const struct q1_family *pick_sign(size_t tokens)
 {
     (void)tokens;
     return &sign;
+}
+
+static void wide_sign_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                          size_t tokens, struct q1_next next)
+{
+    (void)next;
+    sign_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+}
+
+static const struct q1_family wide_sign = {"sign", 1, SIGN_TOKENS, wide_columns_bytes, wide_columns_pack, wide_sign_run};
+
+static const struct q1_family *pick_wide_sign(size_t tokens)
+{
+    (void)tokens;
+    return &wide_sign;
 }
 
 /* ------------------------------------------------------- family "popcount"
@@ -729,6 +782,7 @@ const struct kernels kernels_neon = {
     .level = "neon",
     .needs = CPU_NEON,
     .quantize_i8 = quantize_i8,
+    .quantize_i16 = quantize_i16,
     .quantize_head = quantize_head,
     .dot_f32 = dot_f32,
     .dot_i8 = dot_i8,
@@ -750,4 +804,6 @@ const struct kernels kernels_neon = {
     .peak_f32 = peak_f32,
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
+    .q1_wide = {pick_wide_sign, NULL, pick_wide_tables},
+    .q1_wide_auto = q1_auto,
 };

@@ -2,8 +2,9 @@
  * Needs NEON. Layer: compute.
  *
  * COLUMNS. Bit b of each of the 16 bytes of a group are the weights b, b + 8 ... b + 120: one compare
- * (cmtst) makes bytes of 0 and -1 of them, so activations are kept in that order. Per group:
- * [bit][token][16 bytes]; then the scales and minus the sums of each group, [group][token]. */
+ * (cmtst) makes bytes of 0 and -1 of them, so activations are kept in that order. A token has a line
+ * of codes, or two when they come in two planes. Per group: [bit][line][16 bytes]; then the scales
+ * and minus the sums of each group (planes joined), [group][token]. */
 #ifndef SIGNUM_Q1_ARM_H
 #define SIGNUM_Q1_ARM_H
 
@@ -12,18 +13,21 @@
 
 #include "kernels.h"
 
-static inline size_t columns_bytes(size_t groups, size_t tokens) { return groups * tokens * (GROUP + sizeof(float) + sizeof(int32_t)); }
+static inline size_t columns_size(size_t groups, size_t tokens, size_t planes)
+{
+    return groups * tokens * (planes * GROUP + sizeof(float) + sizeof(int32_t));
+}
 
 struct columns {
-    const int8_t *codes;       /* [group][bit][token][16] */
+    const int8_t *codes;       /* [group][bit][line][16] */
     const float *scales;       /* [group][token] */
     const int32_t *minus_sums; /* [group][token] */
 };
 
-static inline struct columns columns_of(const void *packed, size_t groups, size_t tokens)
+static inline struct columns columns_of(const void *packed, size_t groups, size_t tokens, size_t planes)
 {
     const int8_t *codes = packed;
-    const float *scales = (const float *)(const void *)(codes + groups * tokens * GROUP);
+    const float *scales = (const float *)(const void *)(codes + groups * tokens * planes * GROUP);
     return (struct columns){codes, scales, (const int32_t *)(const void *)(scales + groups * tokens)};
 }
 
@@ -41,21 +45,42 @@ static inline int32_t columns_of_group(int8x16_t column[8], const int8_t *x)
     return vaddlvq_s16(sum);
 }
 
-static inline void columns_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0,
-                                size_t group1)
+TEMPLATE void columns_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
+                             size_t planes)
 {
-    float *scales = (float *)((uint8_t *)packed + groups * tokens * GROUP);
+    size_t lines = tokens * planes;
+    float *scales = (float *)((uint8_t *)packed + groups * lines * GROUP);
     int32_t *minus_sums = (int32_t *)(scales + groups * tokens);
     for (size_t g = group0; g < group1; g++) {
         for (size_t t = 0; t < tokens; t++) {
-            int8_t *out = (int8_t *)packed + (g * GROUP / 16 * tokens + t) * 16;
-            int8x16_t column[8];
-            minus_sums[g * tokens + t] = -columns_of_group(column, q + (t * groups + g) * GROUP);
+            int32_t sum = 0;
+            for (size_t l = t * planes; l < (t + 1) * planes; l++) {
+                int8_t *out = (int8_t *)packed + (g * GROUP / 16 * lines + l) * 16;
+                int8x16_t column[8];
+                sum = WIDE_UNIT * sum + columns_of_group(column, q + (l * groups + g) * GROUP);
+                for (size_t b = 0; b < 8; b++)
+                    vst1q_s8(out + b * lines * 16, column[b]);
+            }
+            minus_sums[g * tokens + t] = -sum;
             scales[g * tokens + t] = scale[t * groups + g];
-            for (size_t b = 0; b < 8; b++)
-                vst1q_s8(out + b * tokens * 16, column[b]);
         }
     }
+}
+
+static inline size_t columns_bytes(size_t groups, size_t tokens) { return columns_size(groups, tokens, 1); }
+
+static inline void columns_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0,
+                                size_t group1)
+{
+    columns_planes(packed, q, scale, groups, tokens, group0, group1, 1);
+}
+
+static inline size_t wide_columns_bytes(size_t groups, size_t tokens) { return columns_size(groups, tokens, WIDE_PLANES); }
+
+static inline void wide_columns_pack(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0,
+                                     size_t group1)
+{
+    columns_planes(packed, q, scale, groups, tokens, group0, group1, WIDE_PLANES);
 }
 
 static inline float one_scale(const uint8_t *w)
