@@ -474,7 +474,10 @@ int cmd_bench(struct options *o)
 {
     struct bench b = {.o = o, .out = stdout};
     struct sg_error err;
-    enum sg_status status = o->kernels ? bench_kernels(&err) : o->tune ? tune(&b, &err) : bench(&b, &err);
+    enum sg_status status = o->bench_spec ? bench_speculation(o, &err)
+                            : o->kernels  ? bench_kernels(&err)
+                            : o->tune     ? tune(&b, &err)
+                                          : bench(&b, &err);
     for (size_t i = 0; i < b.n_results; i++)
         free(b.results[i].seconds);
     free(b.results);

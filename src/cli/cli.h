@@ -79,6 +79,9 @@ enum sg_status cli_prefill(struct sg_engine *engine, struct sg_session *session,
 /* Parses "1,2,3" (or spaces) into ids. */
 enum sg_status cli_parse_ids(const char *text, struct ids *out, struct sg_error *err);
 
+/* signum bench --spec. */
+enum sg_status bench_speculation(struct options *o, struct sg_error *err);
+
 /* Calls fn for every line of -f or stdin; a line may be of any length. */
 typedef enum sg_status cli_line_fn(void *arg, const char *line, size_t len, size_t number, struct sg_error *err);
 enum sg_status cli_lines(const struct options *o, cli_line_fn *fn, void *arg, struct sg_error *err);

@@ -93,6 +93,7 @@ struct options {
     /* tokenize, logits */
     const char *ids;
     /* bench: lists such as "512", "1,2", "0-4096+1024" */
+    const char *bench_spec; /* a prompt and an answer */
     const char *bench_prompts, *bench_gens, *bench_depths, *bench_threads;
     int64_t repetitions;
     int format; /* 0 md, 1 csv, 2 json */

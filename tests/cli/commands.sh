@@ -175,3 +175,13 @@ expect 0 "$SIGNUM" bench -m $model -p 0 -n 2 -r 1
 grep -q ' tg2 ' "$TMP/out" || fail "bench: no table"
 grep -q ' pp' "$TMP/out" && fail "bench: -p 0 does not skip"
 expect 2 "$SIGNUM" bench -m $model -p 5-1
+printf 'a b c d e f g h\n=====\na b c d e f g h a b c d e f g h\n' >"$TMP/text"
+expect 0 "$SIGNUM" bench -m $model --spec "$TMP/text" -r 2
+out_has '| ratio |'
+tail -1 "$TMP/out" | awk -F'|' '{ exit !($4 > 4 && $5 > 8 && $9 + 0 <= $5 + 0 && $11 + 0 <= $10 + 0) }' ||
+    fail "bench --spec: $(tail -1 "$TMP/out")"
+echo 'no answer' >"$TMP/text"
+expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text"
+err_has '====='
+expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text" -o json
+expect 1 "$SIGNUM" bench -m $model --spec "$TMP/missing"
