@@ -434,8 +434,11 @@ struct sg_reply_options {
     uint32_t attempt;          /* raised by /regen: other random numbers, same seed */
     int64_t n_predict;         /* answer tokens, thinking not counted; < 0: no limit */
     int64_t think_budget;      /* thinking tokens before the block is closed; < 0: no limit */
+    int64_t min_predict;       /* before so many answer tokens nothing but the form may end the answer; <= 0: no minimum */
     const struct sg_str *stop; /* stop strings, for the answer, not for thinking; empty ones are ignored */
     size_t n_stop;
+    const int32_t *stop_ids; /* tokens that end the answer like a stop string: they are not part of it */
+    size_t n_stop_ids;
     bool ignore_eos; /* end-of-turn tokens can not be sampled */
     bool loop_guard;
     bool special;                           /* control tokens appear in the text */
@@ -494,6 +497,9 @@ enum {
     SG_DRAFT_MAX = 15
 };
 size_t sg_draft_propose(struct sg_draft *draft, int32_t *out, size_t max);
+/* The same guesses whatever they cost, each with the chance that it and all before it are
+ * right: for callers whose rows have another price, because other sequences share them. */
+size_t sg_draft_guess(const struct sg_draft *draft, int32_t *out, double *chance, size_t max);
 /* How long an evaluation of n rows of one session took. */
 void sg_draft_timing(struct sg_draft *draft, size_t n, double seconds);
 
@@ -514,6 +520,11 @@ enum sg_status sg_generate(struct sg_session *session, struct sg_reply *reply, s
                            struct sg_draft_counts *counts, struct sg_error *err);
 
 /* --------------------------------------------------------------- utilities */
+
+/* Calls fn(arg, i) for every i below n, on all threads of the engine, and returns when all is
+ * done: for work between evaluations, such as choosing the next tokens of many replies. */
+typedef void sg_item_fn(void *arg, size_t i);
+void sg_parallel(struct sg_engine *engine, size_t n, sg_item_fn *fn, void *arg);
 
 /* What this machine can do with the engine's threads, measured now (about 0.4 s, 256 MiB). */
 struct sg_machine {

@@ -118,23 +118,31 @@ void sg_draft_accept(struct sg_draft *d, const int32_t *ids, size_t n)
     }
 }
 
-size_t sg_draft_propose(struct sg_draft *d, int32_t *out, size_t max)
+size_t sg_draft_guess(const struct sg_draft *d, int32_t *out, double *chance, size_t max)
 {
     if (d->guess == NOWHERE)
         return 0;
-    max = MIN(MIN(max, (size_t)SG_DRAFT_MAX), d->ids.len - d->guess);
-    double p = d->right[d->class], tokens = 1, power = 1, best = 1.02; /* a gain below 2 % is noise */
-    size_t n = 0;
-    for (size_t k = 1; k <= max; k++) {
-        power *= p;
-        tokens += power;
+    size_t n = MIN(MIN(max, (size_t)SG_DRAFT_MAX), d->ids.len - d->guess);
+    double power = 1;
+    for (size_t k = 0; k < n; k++) {
+        out[k] = d->ids.data[d->guess + k];
+        chance[k] = power *= d->right[d->class];
+    }
+    return n;
+}
+
+size_t sg_draft_propose(struct sg_draft *d, int32_t *out, size_t max)
+{
+    double chance[SG_DRAFT_MAX], tokens = 1, best = 1.02; /* a gain below 2 % is noise */
+    size_t most = sg_draft_guess(d, out, chance, max), n = 0;
+    for (size_t k = 1; k <= most; k++) {
+        tokens += chance[k - 1];
         double gain = tokens / (1 + d->row_price * (double)k);
         if (gain > best) {
             best = gain;
             n = k;
         }
     }
-    memcpy(out, d->ids.data + d->guess, n * sizeof *out);
     return n;
 }
 

@@ -181,6 +181,25 @@ enum sg_status sg_open(struct sg_engine **out, const struct sg_options *options,
     return SG_OK;
 }
 
+struct items {
+    sg_item_fn *fn;
+    void *arg;
+};
+
+static void run_items(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct items *items = arg;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        items->fn(items->arg, i);
+}
+
+void sg_parallel(struct sg_engine *e, size_t n, sg_item_fn *fn, void *arg)
+{
+    struct items items = {fn, arg};
+    pool_run(e->pool, n, 1, run_items, &items);
+}
+
 void sg_close(struct sg_engine *e)
 {
     if (!e)

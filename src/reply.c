@@ -29,9 +29,10 @@ struct sg_reply {
     const struct tokenizer *tokenizer;
     struct sg_reply_options options; /* pointers in it are not used */
     struct sg_constraint constraint;
-    uint32_t *bits; /* (n_vocab bits) for the constraint; NULL: there is none */
+    uint32_t *bits; /* (n_vocab bits) what may come next; NULL: nobody forbids tokens */
     struct sampler *sampler;
     struct stop_set stops;
+    struct ids stop_ids, turn_ends; /* turn_ends: end-of-turn tokens, when there is a minimum */
     struct loop_guard guard;
     size_t n_vocab, position; /* tokens so far, the prompt's included */
     bool ended, want_logprobs;
@@ -85,6 +86,29 @@ static enum sg_status make_closing(struct sg_reply *r, struct sg_error *err)
     return r->closing.failed ? fail_memory(err, 16, "a reply") : SG_OK;
 }
 
+static bool is_stop_id(const struct sg_reply *r, int32_t id)
+{
+    for (size_t i = 0; i < r->stop_ids.len; i++)
+        if (r->stop_ids.data[i] == id)
+            return true;
+    return false;
+}
+
+static enum sg_status open_ends(struct sg_reply *r, const struct sg_reply_options *o, struct sg_error *err)
+{
+    for (size_t i = 0; i < o->n_stop_ids; i++)
+        if (o->stop_ids[i] < 0 || (size_t)o->stop_ids[i] >= r->n_vocab)
+            return fail(err, SG_USAGE, "stop token %d is outside the vocabulary of %zu", (int)o->stop_ids[i], r->n_vocab);
+    if (o->n_predict >= 0 && o->min_predict > o->n_predict)
+        return fail(err, SG_USAGE, "at least %lld tokens and at most %lld exclude each other", (long long)o->min_predict,
+                    (long long)o->n_predict);
+    ids_append(&r->stop_ids, o->stop_ids, o->n_stop_ids);
+    for (size_t id = 0; o->min_predict > 0 && id < r->n_vocab; id++)
+        if (tokenizer_is_eog(r->tokenizer, (int32_t)id))
+            ids_push(&r->turn_ends, (int32_t)id);
+    return r->stop_ids.failed || r->turn_ends.failed ? fail_memory(err, o->n_stop_ids * sizeof *o->stop_ids, "stop tokens") : SG_OK;
+}
+
 /* The sampler's settings, with end-of-turn tokens forbidden when they are to be ignored. */
 static enum sg_status open_sampler(struct sg_reply *r, const struct sg_reply_options *o, struct sg_error *err)
 {
@@ -118,11 +142,13 @@ static enum sg_status open_reply(struct sg_reply *r, const struct sg_reply_optio
     TRY(make_closing(r, err));
     TRY(open_sampler(r, o, err));
     TRY(stop_open(&r->stops, o->stop, o->n_stop, err));
-    if (o->constraint) {
+    TRY(open_ends(r, o, err));
+    if (o->constraint)
         r->constraint = *o->constraint;
+    if (o->constraint || o->min_predict > 0) {
         r->bits = malloc(DIV_UP(r->n_vocab, 32) * sizeof *r->bits);
         if (!r->bits)
-            return fail_memory(err, DIV_UP(r->n_vocab, 32) * sizeof *r->bits, "a constraint");
+            return fail_memory(err, DIV_UP(r->n_vocab, 32) * sizeof *r->bits, "what may come next");
     }
     loop_guard_start(&r->guard);
     if (r->think >= 0)
@@ -170,6 +196,8 @@ void sg_reply_close(struct sg_reply *r)
     sampler_close(r->sampler);
     stop_close(&r->stops);
     ids_free(&r->closing);
+    ids_free(&r->stop_ids);
+    ids_free(&r->turn_ends);
     free(r->bits);
     free(r);
 }
@@ -201,15 +229,21 @@ static void think(struct sg_reply *r)
     }
 }
 
+static bool below_minimum(const struct sg_reply *r)
+{
+    return r->options.min_predict > 0 && r->counts.answer_tokens < (uint64_t)r->options.min_predict;
+}
+
 /* clean goes to the answer; true when a stop string is complete. */
 static bool answer(struct sg_reply *r)
 {
+    bool may_stop = !below_minimum(r);
     for (size_t i = 0; i < r->clean.len; i++) {
         if (r->phase == BLANK && r->clean.data[i] == '\n')
             continue;
         r->phase = ANSWER;
         buf_putc(&r->held, r->clean.data[i]);
-        const struct stop_string *stop = stop_feed(&r->stops, r->clean.data[i]);
+        const struct stop_string *stop = may_stop ? stop_feed(&r->stops, r->clean.data[i]) : NULL;
         if (stop) {
             buf_append(&r->text, r->held.data, r->held.len - stop->len);
             r->held.len = 0;
@@ -272,7 +306,7 @@ static void take_thinking(struct sg_reply *r, int32_t id)
     clean(r, true);
     think(r);
     r->phase = BLANK;
-    if (r->bits && r->forced == r->closing.len)
+    if (r->constraint.mask && r->forced == r->closing.len)
         r->forced = r->blank_line; /* the constraint knows nothing of the empty line that models put here */
 }
 
@@ -286,9 +320,11 @@ static enum sg_finish take(struct sg_reply *r, int32_t id)
         buf_append(&r->raw, r->token.data, r->token.len);
         return SG_FINISH_STOP;
     }
+    if (r->phase != THINKING && is_stop_id(r, id))
+        return SG_FINISH_STOP;
     if (r->phase == THINKING) {
         take_thinking(r, id);
-    } else if (id == r->think && r->phase == START && (!r->bits || may_think(r))) {
+    } else if (id == r->think && r->phase == START && (!r->constraint.mask || may_think(r))) {
         r->phase = THINKING;
         r->counts.thinking_tokens++;
     } else if (r->phase == BLANK && only_newlines(&r->token)) {
@@ -305,12 +341,22 @@ static enum sg_finish take(struct sg_reply *r, int32_t id)
     return loop ? SG_FINISH_LOOP : SG_FINISH_NONE;
 }
 
-/* Fills in bits; false: the constraint lets nothing follow. */
-static bool constrain(struct sg_reply *r)
+static void forbid(struct sg_reply *r, const struct ids *ids)
+{
+    for (size_t i = 0; i < ids->len; i++)
+        r->bits[ids->data[i] / 32] &= ~(1u << ids->data[i] % 32);
+}
+
+static void allow_all(struct sg_reply *r)
 {
     memset(r->bits, 0xFF, DIV_UP(r->n_vocab, 32) * sizeof *r->bits);
     if (r->n_vocab % 32)
         r->bits[r->n_vocab / 32] = (1u << r->n_vocab % 32) - 1;
+}
+
+/* Clears bits as the constraint says; false: it lets nothing follow. */
+static bool constrain(struct sg_reply *r)
+{
     if (!r->constraint.mask(r->constraint.arg, r->bits))
         return false;
     if (may_think(r))
@@ -324,10 +370,16 @@ static enum sg_status choose(struct sg_reply *r, const float *logits, int32_t *i
     *id = -1;
     if (!logits)
         return fail(err, SG_USAGE, "there are no logits to choose a token from");
-    bool constrained = r->bits && r->phase != THINKING;
+    bool constrained = r->constraint.mask && r->phase != THINKING, early = below_minimum(r);
+    if (constrained || early)
+        allow_all(r);
     if (constrained && !constrain(r))
         return SG_OK;
-    *id = sampler_choose(r->sampler, logits, r->position, constrained ? r->bits : NULL);
+    if (early)
+        forbid(r, &r->turn_ends);
+    if (early && r->phase != THINKING)
+        forbid(r, &r->stop_ids);
+    *id = sampler_choose(r->sampler, logits, r->position, constrained || early ? r->bits : NULL);
     if (*id == -2)
         return fail(err, SG_FAIL, "the model computed a number that is not finite: its file is damaged, or not for this program");
     if (*id < 0 && !constrained)

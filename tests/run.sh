@@ -36,7 +36,7 @@ if [ -n "$all$units" ]; then
 fi
 
 for script in $scripts; do
-    [ "$script" = tests/cli/lib.sh ] && continue
+    case $script in *lib.sh) continue ;; esac
     TMP=$(mktemp -d)
     SIGNUM=$build/signum BUILD=$build TMP=$TMP sh "$script" >"$TMP/.log" 2>&1
     status=$?

@@ -309,6 +309,57 @@ TEST(reply_stop)
 
 /* -------------------------------------------------------------------- thinking */
 
+TEST(reply_stop_ids_and_minimum)
+{
+    if (!set_stage())
+        return;
+    struct ids x = encoded("x"), dot = encoded(".");
+    struct sg_reply_options o = greedy();
+    int32_t stops[] = {start, dot.data[0]};
+    o.stop_ids = stops;
+    o.n_stop_ids = 2;
+    for (int which = 0; which < 2; which++) { /* they end the answer, are not part of it, and do not count */
+        struct play p = begin(&o, "");
+        say_text(&p, "x");
+        CHECK(want(&p, stops[which]) == stops[which] && p.step.finish == SG_FINISH_STOP && p.counts.answer_tokens == 1);
+        shown(&p, "x", "");
+        leave(&p);
+    }
+    struct play p = begin(&o, CHAT_PROMPT "<think>\n"); /* in thinking they mean nothing */
+    say_text(&p, "y.z");
+    CHECK(p.step.finish == SG_FINISH_NONE);
+    leave(&p);
+
+    /* Before the minimum neither the end of the turn nor a stop token can be chosen, and stop
+     * strings are not looked for. */
+    o.min_predict = 3;
+    o.stop = &(struct sg_str){"xx", 2};
+    o.n_stop = 1;
+    p = begin(&o, "");
+    CHECK(want(&p, end) != end && p.step.finish == SG_FINISH_NONE);
+    CHECK(want(&p, x.data[0]) == x.data[0] && want(&p, x.data[0]) == x.data[0] && p.step.finish == SG_FINISH_NONE);
+    CHECK(p.counts.answer_tokens == 3 && want(&p, dot.data[0]) == dot.data[0] && p.step.finish == SG_FINISH_STOP);
+    leave(&p);
+    p = begin(&o, "");
+    CHECK(want(&p, dot.data[0]) != dot.data[0]);
+    say_text(&p, "y");
+    say_text(&p, "x");
+    say_text(&p, "x");
+    CHECK(p.counts.answer_tokens == 4 && p.step.finish == SG_FINISH_STOP && p.counts.stop.len == 2);
+    leave(&p);
+
+    struct sg_reply *reply;
+    struct sg_error err;
+    o.n_predict = 2;
+    CHECK(sg_reply_open(&reply, &engine, &o, NULL, 0, &err) == SG_USAGE && !reply);
+    o.n_predict = 3;
+    stops[0] = -1;
+    CHECK(sg_reply_open(&reply, &engine, &o, NULL, 0, &err) == SG_USAGE && !reply);
+    ids_free(&x);
+    ids_free(&dot);
+    clear_stage();
+}
+
 TEST(reply_thinking)
 {
     if (!set_stage())

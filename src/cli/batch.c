@@ -2,6 +2,7 @@
 #include "batch.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,30 +16,51 @@ struct batch {
     struct buf text, fields, id;
     size_t shard, n_shards;
     size_t done, failed, skipped;
+    size_t total; /* requests of this run, finished ones included; 0: not known */
     bool at_end;
     int64_t start_us, last_report_us;
 };
 
 /* ------------------------------------------------------------------ progress */
 
+/* "3 h 05 min left", from how long the finished ones took. */
+static void put_time_left(char *out, size_t size, const struct batch *b, double seconds)
+{
+    size_t finished = b->done + b->failed, recorded = b->output.n_recorded;
+    *out = 0;
+    if (!b->total || !finished || recorded + finished > b->total)
+        return;
+    double left = seconds / (double)finished * (double)(b->total - recorded - finished);
+    if (left < 100)
+        snprintf(out, size, ", %.0f s left", left);
+    else if (left < 6000)
+        snprintf(out, size, ", %.0f min left", left / 60);
+    else
+        snprintf(out, size, ", %.0f h %02d min left", floor(left / 3600), (int)(left / 60) % 60);
+}
+
+/* On a tty a line that changes, elsewhere a new one every five seconds. */
 static void report(struct batch *b, bool last)
 {
     int64_t now = cli_microseconds();
     bool tty = isatty(STDERR_FILENO);
-    if (b->o->quiet || (!last && now - b->last_report_us < (tty ? 200000 : 5000000)))
+    if (!last && now - b->last_report_us < (tty ? 200000 : 5000000))
         return;
     b->last_report_us = now;
     struct batch_totals t;
     batch_run_totals(b->run, &t);
-    double seconds = 1e-6 * (double)(now - b->start_us);
-    char line[256];
-    snprintf(line, sizeof line, "%zu done, %zu failed, %zu running; prompt %.0f tok/s, answer %.1f tok/s", b->done, b->failed,
-             batch_run_active(b->run), (double)t.prompt_tokens / seconds, (double)t.answer_tokens / seconds);
+    double seconds = 1e-6 * (double)(now - b->start_us) + 1e-9;
+    char line[256], of[32] = "", left[64];
+    if (b->total && !last)
+        snprintf(of, sizeof of, "/%zu", b->total);
+    put_time_left(left, sizeof left, b, seconds);
+    snprintf(line, sizeof line, "%zu%s done, %zu failed%s; %zu running, prompt %.0f tok/s, answer %.1f tok/s",
+             b->done + b->output.n_recorded, of, b->failed, last ? "" : left, batch_run_active(b->run), (double)t.prompt_tokens / seconds,
+             (double)t.answer_tokens / seconds);
     if (tty && !last)
-        fprintf(stderr, "\r\033[K%s", line);
+        cli_status(line);
     else
-        fprintf(stderr, "%ssignum: %s%s\n", tty ? "\r\033[K" : "", line, last ? "" : " ...");
-    fflush(stderr);
+        cli_note("%s", line);
 }
 
 static enum sg_status write_summary(const struct batch *b, const char *path, struct sg_error *err)
@@ -52,9 +74,9 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
         return fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
     fprintf(f,
             "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%"
-            "zu,\"steps\":%zu,\"rows\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
-            b->done, b->failed, b->skipped, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows,
-            (long long)b->o->n_parallel, b->output.fingerprint);
+            "zu,\"steps\":%zu,\"rows\":%zu,\"draft_n\":%zu,\"draft_n_accepted\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
+            b->done, b->failed, b->skipped, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows, t.proposed,
+            t.accepted, (long long)b->o->n_parallel, b->output.fingerprint);
     bool ok = !ferror(f);
     return fclose(f) == 0 && ok ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
 }
@@ -164,6 +186,8 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
         buf_append(&all, &p->biases[i], sizeof p->biases[i]);
     for (size_t i = 0; i < o->stop.n; i++)
         buf_printf(&all, "stop %s\n", o->stop.item[i].data);
+    buf_printf(&all, "least %lld\n", (long long)o->min_predict);
+    buf_append(&all, b->d.stop_ids.data, b->d.stop_ids.len * sizeof *b->d.stop_ids.data);
     for (size_t i = 0; i < o->dry_breakers.n; i++)
         buf_printf(&all, "breaker %s\n", o->dry_breakers.item[i].data);
     buf_printf(&all, " %lld %lld %d %d %d %d %s", (long long)o->n_predict, (long long)o->think_budget, (int)o->think, o->ignore_eos,
@@ -220,6 +244,8 @@ static enum sg_status open_batch(struct batch *b, struct sg_error *err)
     b->d.o = o;
     TRY(cli_system(o, &b->d.system, &b->d.has_system, err));
     TRY(cli_context(b->d.engine, o, 0, &b->d.n_ctx, err));
+    if (o->stop_ids)
+        TRY(cli_parse_ids(o->stop_ids, &b->d.stop_ids, err));
     if (o->seed < 0)
         o->seed = 0; /* without -s the same input gives the same output */
     options_sampling(o, b->d.engine, &b->d.sampling);
@@ -236,6 +262,7 @@ static enum sg_status run_batch(struct batch *b, struct sg_error *err)
 {
     TRY(open_batch(b, err));
     b->start_us = b->last_report_us = cli_microseconds();
+    b->total = b->o->quiet ? 0 : batch_input_count(&b->input) / MAX(b->n_shards, (size_t)1); /* shards are nearly alike */
     bool told = false;
     while (!b->at_end || batch_run_busy(b->run)) {
         if (cli_interrupted && !told) {
@@ -270,6 +297,7 @@ int cmd_batch(struct options *o)
         code = cli_fail(&err);
     sg_close(b.d.engine);
     buf_free(&b.d.system);
+    ids_free(&b.d.stop_ids);
     buf_free(&b.d.unknown);
     buf_free(&b.text);
     buf_free(&b.fields);

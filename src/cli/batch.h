@@ -3,6 +3,8 @@
  *   batch_input    lines, CSV rows and templates to one JSON text per request
  *   batch_request  that JSON to what is to be computed
  *   batch_run      the sequences that share every evaluation
+ *   sequence       one of them
+ *   guessing       what they speculate on
  *   batch_output   records, resuming
  *   batch          the command that ties them together */
 #ifndef SIGNUM_BATCH_H
@@ -18,6 +20,7 @@ struct batch_input {
     FILE *file;
     const char *path; /* for messages */
     bool lines, csv;
+    int separator;           /* of CSV: the first of , ; and tab in the header; 0: not known yet */
     const char *template;    /* NULL: none */
     struct buf line, header; /* header: the CSV's, as a JSON array */
     size_t number;           /* of the last line or row read */
@@ -30,6 +33,10 @@ enum {
 /* Opens path (NULL or "-": stdin). */
 enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err);
 void batch_input_close(struct batch_input *in);
+
+/* How many lines (rows of CSV) are still to be read, empty ones not counted; 0: not known,
+ * because the input is no file. */
+size_t batch_input_count(const struct batch_input *in);
 
 /* The next request's JSON into *text (valid until the next call), its original fields (a
  * JSON object, or empty) into *fields. *more is false at the end. *bad: this line is wrong,
@@ -50,7 +57,6 @@ struct batch_choice {
     uint64_t seed;
     struct buf text, thinking, logprobs; /* logprobs: JSON objects, comma between */
     struct sg_reply_counts counts;
-    bool done;
 };
 
 struct batch_request {
@@ -65,9 +71,10 @@ struct batch_request {
     struct buf stop_text;
     struct sg_str *stop;
     size_t n_stop;
+    struct ids stop_ids;
     bool has_seed;
     uint64_t seed;
-    int64_t n_predict, think_budget;
+    int64_t n_predict, min_predict, think_budget;
     bool ignore_eos, logprobs;
     size_t top_logprobs;
     struct batch_choice *choices; /* (n) */
@@ -88,6 +95,7 @@ struct batch_defaults { /* what flags say, for what a request does not */
     uint64_t seed;
     struct buf system;
     bool has_system;
+    struct ids stop_ids;
     size_t n_ctx;
     struct sg_grammar *grammar;     /* of the flags; NULL: none */
     struct constraints constraints; /* of requests */
@@ -113,6 +121,7 @@ struct batch_output {
     /* ids that have a record, as 128-bit hashes */
     uint64_t (*seen)[2];
     size_t n_seen, seen_cap;
+    size_t n_recorded; /* by the run that is resumed */
     struct buf line;
 };
 
@@ -150,6 +159,7 @@ typedef enum sg_status batch_done_fn(void *arg, const struct batch_request *r, c
 struct batch_totals {
     size_t prompt_tokens, cached_tokens, answer_tokens; /* cached: shared or kept, not evaluated */
     size_t steps, rows;
+    size_t proposed, accepted; /* guesses evaluated, and those that were right */
 };
 
 enum sg_status batch_run_open(struct batch_run **out, const struct batch_defaults *d, size_t n_parallel, batch_done_fn *done, void *arg,

@@ -1,22 +1,10 @@
 #include "batch.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err)
-{
-    const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
-    size_t len = path ? strlen(path) : 0;
-    *in = (struct batch_input){.path = path ? path : "standard input", .lines = o->lines, .template = o->template};
-    in->csv = o->csv || (len > 4 && strcmp(path + len - 4, ".csv") == 0);
-    if (in->csv && !in->template)
-        return fail(err, SG_USAGE, "CSV needs --template, which says how a row becomes a prompt");
-    if (in->lines && (in->csv || in->template))
-        return fail(err, SG_USAGE, "--lines goes without --csv and --template");
-    in->file = path ? fopen(path, "rb") : stdin;
-    char shown[ESCAPED_MAX];
-    return in->file ? SG_OK : fail(err, SG_FAIL, "cannot open %s: %s", escaped(shown, path, len), strerror(errno));
-}
+#include <sys/stat.h>
+#include <unistd.h>
 
 void batch_input_close(struct batch_input *in)
 {
@@ -25,6 +13,65 @@ void batch_input_close(struct batch_input *in)
     buf_free(&in->line);
     buf_free(&in->header);
 }
+
+/* ------------------------------------------------------------------ counting */
+
+enum {
+    COUNT_BUFFER = 1 << 20
+};
+static const off_t COUNT_MOST = (off_t)4 << 30; /* a file larger than that is not read twice */
+
+/* Lines (CSV: rows, which newlines within quotes do not end) that hold something, in what
+ * was read so far. */
+struct counter {
+    bool quoted, begun; /* begun: the line holds something */
+    size_t n;
+};
+
+static void end_line(struct counter *c)
+{
+    c->n += c->begun;
+    c->begun = false;
+}
+
+static void count_lines(struct counter *c, const char *data, size_t n)
+{
+    for (const char *p = data, *end = data + n; p < end;) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end;
+        c->begun |= stop - p > 1 || (stop > p && *p != '\r');
+        if (newline)
+            end_line(c);
+        p = stop + 1;
+    }
+}
+
+static void count_rows(struct counter *c, const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == '\n' && !c->quoted)
+            end_line(c);
+        else
+            c->begun |= data[i] != '\r';
+        c->quoted ^= data[i] == '"'; /* doubled ones change it back */
+    }
+}
+
+size_t batch_input_count(const struct batch_input *in)
+{
+    struct stat s;
+    int fd = fileno(in->file);
+    off_t at = ftello(in->file);
+    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) || at < 0 || s.st_size - at > COUNT_MOST)
+        return 0;
+    char *data = malloc(COUNT_BUFFER);
+    struct counter c = {0};
+    for (ssize_t n; data && (n = pread(fd, data, COUNT_BUFFER, at)) > 0; at += n)
+        (in->csv ? count_rows : count_lines)(&c, data, (size_t)n);
+    free(data);
+    return c.n + c.begun; /* a last line without an end counts */
+}
+
+/* ------------------------------------------------------------------- reading */
 
 /* One line without its end into in->line. A line over the limit is read to its end without
  * being kept, *long_line. False at the end of the file. */
@@ -48,11 +95,33 @@ static bool read_line(struct batch_input *in, bool *long_line)
 
 /* ---------------------------------------------------------------------- CSV */
 
+static bool is_separator(struct batch_input *in, int c)
+{
+    if (!in->separator && (c == ',' || c == ';' || c == '\t'))
+        in->separator = c;
+    return c && c == in->separator;
+}
+
+/* The next character of a row's beginning: empty lines and, in front of everything, a byte
+ * order mark are skipped. */
+static int begin_row(struct batch_input *in)
+{
+    int c = getc_unlocked(in->file);
+    if (in->number == 0 && c == 0xEF) {
+        getc_unlocked(in->file);
+        getc_unlocked(in->file);
+        c = getc_unlocked(in->file);
+    }
+    while (c == '\n' || c == '\r')
+        c = getc_unlocked(in->file);
+    return c;
+}
+
 /* Reads one row (RFC 4180: quotes, doubled quotes, newlines within quotes) into a JSON array
  * of strings. False at the end of the file. */
 static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, bool *too_long, bool *open_quote)
 {
-    int c = getc_unlocked(in->file);
+    int c = begin_row(in);
     size_t length = 0;
     *n_cells = 0;
     *too_long = *open_quote = false;
@@ -78,7 +147,7 @@ static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, 
                     ungetc(c, in->file);
                     continue;
                 }
-            } else if (!quoted && (c == ',' || c == '\n')) {
+            } else if (!quoted && (c == '\n' || is_separator(in, c))) {
                 break;
             }
             if (++length > BATCH_LINE_MAX)
@@ -86,11 +155,11 @@ static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, 
             else
                 buf_putc(&cell, (char)c);
         }
-        if (c != ',' && cell.len && cell.data[cell.len - 1] == '\r')
+        if (c != in->separator && cell.len && cell.data[cell.len - 1] == '\r')
             cell.len--;
         buf_puts(json, (*n_cells)++ ? "," : "");
         json_put_string(json, cell.data ? cell.data : "", cell.len);
-        more = c == ',';
+        more = c == in->separator;
         if (more)
             c = getc_unlocked(in->file);
     }
@@ -196,17 +265,54 @@ static enum sg_status use_template(const struct batch_input *in, const char *obj
     return status;
 }
 
+/* ------------------------------------------------------------------- opening */
+
+/* CSV's first row. A template that names no column of it is wrong for every row. */
+static enum sg_status read_header(struct batch_input *in, struct sg_error *err)
+{
+    size_t n_cells;
+    bool too_long, open_quote;
+    struct buf object = {0}, text = {0}, fields = {0};
+    if (!read_row(in, &in->header, &n_cells, &too_long, &open_quote))
+        return SG_OK; /* nothing is no mistake */
+    in->number = 1;
+    in->separator = in->separator ? in->separator : ',';
+    enum sg_status status = SG_OK;
+    if (too_long || open_quote)
+        status = fail(err, SG_USAGE, "the header is no row of CSV: %s", too_long ? "it is too long" : "a quote is never closed");
+    if (status == SG_OK)
+        status = join_row(&in->header, &in->header, &object, err);
+    if (status == SG_OK)
+        status = use_template(in, object.data, object.len, &text, &fields, err);
+    buf_free(&object);
+    buf_free(&text);
+    buf_free(&fields);
+    return status;
+}
+
+enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err)
+{
+    const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
+    size_t len = path ? strlen(path) : 0;
+    *in = (struct batch_input){.path = path ? path : "standard input", .lines = o->lines, .template = o->template};
+    in->csv = o->csv || (len > 4 && strcmp(path + len - 4, ".csv") == 0);
+    if (in->csv && !in->template)
+        return fail(err, SG_USAGE, "CSV needs --template, which says how a row becomes a prompt");
+    if (in->lines && (in->csv || in->template))
+        return fail(err, SG_USAGE, "--lines goes without --csv and --template");
+    in->file = path ? fopen(path, "rb") : stdin;
+    char shown[ESCAPED_MAX];
+    if (!in->file)
+        return fail(err, SG_FAIL, "cannot open %s: %s", escaped(shown, path, len), strerror(errno));
+    return in->csv ? read_header(in, err) : SG_OK;
+}
+
 /* --------------------------------------------------------------------- next */
 
 static enum sg_status next_row(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, struct sg_error *err)
 {
     size_t n_cells;
     bool too_long, open_quote;
-    if (in->number == 0 && read_row(in, &in->header, &n_cells, &too_long, &open_quote)) {
-        in->number = 1;
-        if (in->header.len > 4 && memcmp(in->header.data + 2, "\xEF\xBB\xBF", 3) == 0) /* a byte order mark before the first name */
-            memmove(in->header.data + 2, in->header.data + 5, (in->header.len -= 3) - 2);
-    }
     struct buf object = {0};
     if (!(*more = read_row(in, &in->line, &n_cells, &too_long, &open_quote)))
         return SG_OK;

@@ -138,6 +138,7 @@ static enum sg_status read_existing(struct batch_output *o, bool retry, struct s
         if (status != SG_OK || (failed && retry))
             continue;
         status = claim(o, id.data ? id.data : "", id.len, RECORDED, &was, err);
+        o->n_recorded++;
         if (copy)
             fwrite(line, 1, (size_t)n, copy);
     }

@@ -23,10 +23,12 @@ static const char *const known_fields[] = {
     "top_p",
     "top_k",
     "min_p",
+    "min_tokens",
     "typical_p",
     "n",
     "seed",
     "stop",
+    "stop_token_ids",
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
@@ -244,6 +246,28 @@ static enum sg_status read_stop(struct batch_request *r, const struct options *o
     return SG_OK;
 }
 
+static bool read_ids(const struct json *j, const struct json_node *list, struct ids *out)
+{
+    for (const struct json_node *n = list->type == JSON_ARRAY ? json_first(j, list) : NULL; n; n = json_next(j, list, n)) {
+        int64_t id;
+        if (!json_int(j, n, &id) || id < 0 || id > INT32_MAX)
+            return false;
+        ids_push(out, (int32_t)id);
+    }
+    return list->type == JSON_ARRAY;
+}
+
+/* The flag's and the request's. */
+static enum sg_status read_stop_ids(struct batch_request *r, const struct batch_defaults *d, const struct json *j,
+                                    const struct json_node *body, struct sg_error *err)
+{
+    const struct json_node *list = get(j, body, "stop_token_ids");
+    ids_append(&r->stop_ids, d->stop_ids.data, d->stop_ids.len);
+    if (list && !read_ids(j, list, &r->stop_ids))
+        return fail(err, SG_USAGE, "\"stop_token_ids\" is no array of token ids");
+    return r->stop_ids.failed ? fail_memory(err, r->stop_ids.len * sizeof *r->stop_ids.data, "stop_token_ids") : SG_OK;
+}
+
 /* ------------------------------------------------------------------- prompt */
 
 static enum sg_status read_think(const struct batch_defaults *d, const struct json *j, const struct json_node *body, enum sg_think *out,
@@ -253,6 +277,8 @@ static enum sg_status read_think(const struct batch_defaults *d, const struct js
     *out = d->o->think;
     const struct json_node *kwargs = get(j, body, "chat_template_kwargs"), *effort = get(j, body, "reasoning_effort");
     bool think = false;
+    if (kwargs && kwargs->type != JSON_OBJECT)
+        return fail(err, SG_USAGE, "\"chat_template_kwargs\" is no object");
     const struct json_node *switch_ = kwargs ? get(j, kwargs, "enable_thinking") : NULL;
     if (switch_) {
         TRY(read_bool(j, kwargs, "enable_thinking", &think, err));
@@ -284,6 +310,9 @@ static enum sg_status read_messages(struct batch_request *r, const struct batch_
                                     const struct json_node *body, struct sg_error *err)
 {
     const struct json_node *tools = get(j, body, "tools"), *choice = get(j, body, "tool_choice");
+    for (const struct json_node *t = tools && tools->type == JSON_ARRAY ? json_first(j, tools) : NULL; t; t = json_next(j, tools, t))
+        if (t->type != JSON_OBJECT)
+            return fail(err, SG_USAGE, "\"tools\" is no array of objects");
     if (choice && json_string_equal(j, choice, "none"))
         tools = NULL;
     else if (choice && !json_string_equal(j, choice, "auto"))
@@ -314,18 +343,19 @@ static enum sg_status read_messages(struct batch_request *r, const struct batch_
     return status;
 }
 
-static enum sg_status read_raw_ids(struct batch_request *r, const struct json *j, const struct json_node *list, struct sg_error *err)
+static enum sg_status read_raw_ids(struct batch_request *r, size_t n_vocab, const struct json *j, const struct json_node *list,
+                                   struct sg_error *err)
 {
-    r->ids = malloc((list->count + 1) * sizeof *r->ids);
-    if (!r->ids)
-        return fail_memory(err, list->count * sizeof *r->ids, "token ids");
-    for (const struct json_node *n = json_first(j, list); n; n = json_next(j, list, n)) {
-        int64_t id;
-        if (!json_int(j, n, &id) || id < 0 || id > INT32_MAX)
-            return fail(err, SG_USAGE, "\"prompt\" is no string and no array of token ids");
-        r->ids[r->n_ids++] = (int32_t)id;
-    }
-    return SG_OK;
+    struct ids ids = {0};
+    bool good = read_ids(j, list, &ids);
+    r->ids = ids.data;
+    r->n_ids = ids.len;
+    if (!good)
+        return fail(err, SG_USAGE, "\"prompt\" is no string and no array of token ids");
+    for (size_t i = 0; i < r->n_ids; i++)
+        if ((size_t)r->ids[i] >= n_vocab)
+            return fail(err, SG_USAGE, "token id %d is outside the vocabulary of %zu", (int)r->ids[i], n_vocab);
+    return ids.failed ? fail_memory(err, list->count * sizeof *r->ids, "token ids") : SG_OK;
 }
 
 /* raw: continued as it is (the completions endpoint, --raw); else a user's message. */
@@ -338,7 +368,7 @@ static enum sg_status read_prompt(struct batch_request *r, const struct batch_de
     if (!n)
         return fail(err, SG_USAGE, "there is neither \"messages\" nor \"prompt\"");
     if (n->type == JSON_ARRAY)
-        return read_raw_ids(r, j, n, err);
+        return read_raw_ids(r, sg_info(d->engine)->n_vocab, j, n, err);
     if (n->type != JSON_STRING)
         return fail(err, SG_USAGE, "\"prompt\" is no string and no array of token ids");
     struct buf text = {0};
@@ -483,9 +513,11 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
     TRY(read_sampling(r, j, body, err));
     TRY(read_biases(r, j, body, sg_info(d->engine)->n_vocab, err));
     TRY(read_stop(r, o, j, body, err));
+    TRY(read_stop_ids(r, d, j, body, err));
     TRY(read_logprobs(r, j, body, err));
     TRY(read_bool(j, body, "ignore_eos", &r->ignore_eos, err));
     TRY(read_int(j, body, "thinking_budget_tokens", -1, 1 << 30, &r->think_budget, err));
+    TRY(read_int(j, body, "min_tokens", 0, 1 << 30, &r->min_predict, err));
     TRY(read_int(j, body, "n_predict", -1, 1 << 30, &r->n_predict, err));
     TRY(read_int(j, body, "max_tokens", 0, 1 << 30, &r->n_predict, err));
     TRY(read_int(j, body, "max_completion_tokens", 0, 1 << 30, &r->n_predict, err));
@@ -510,6 +542,10 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
     if (r->n_ids >= d->n_ctx)
         return fail(err, SG_USAGE, "the prompt has %zu tokens, %zu more than the context of %zu leaves room for", r->n_ids,
                     r->n_ids - d->n_ctx + 1, d->n_ctx);
+    for (size_t i = 0; i < r->n_continuations; i++)
+        if (r->n_ids + r->continuations[i].n - 1 > d->n_ctx) /* nothing follows the last one */
+            return fail(err, SG_USAGE, "a text to score has %zu tokens after the prompt's %zu: too many for the context of %zu",
+                        r->continuations[i].n, r->n_ids, d->n_ctx);
     return SG_OK;
 }
 
@@ -566,6 +602,7 @@ enum sg_status batch_request_read(struct batch_request **out, struct batch_defau
     r->number = number;
     r->sampling = d->sampling;
     r->n_predict = d->o->n_predict;
+    r->min_predict = d->o->min_predict;
     r->think_budget = d->o->think_budget;
     r->ignore_eos = d->o->ignore_eos;
     status = read_request(r, d, &j, err);
@@ -605,6 +642,7 @@ void batch_request_free(struct batch_request *r)
     free(r->biases);
     free(r->stop);
     buf_free(&r->stop_text);
+    ids_free(&r->stop_ids);
     buf_free(&r->id);
     buf_free(&r->fields);
     free(r);

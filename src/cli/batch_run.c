@@ -14,28 +14,15 @@
 #include "batch.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+#include "guessing.h"
+#include "sequence.h"
 
 enum {
     KEPT = 4,           /* sessions of finished requests, for their prefixes */
     ROWS = 256,         /* of one step */
     PROMPT_ROWS = 128,  /* of them for prompts while others are answering */
     WORTH_WAITING = 32, /* common tokens that a newcomer waits for */
-};
-
-struct sequence {
-    const struct sg_engine *engine;
-    struct batch_request *r;
-    size_t index; /* of its choice or continuation */
-    struct sg_session *session;
-    struct sg_reply *reply;
-    struct sg_matcher *matcher; /* of a request that asks for a form */
-    int32_t *ids;               /* what is fed before answers begin; owned when scoring */
-    size_t n_ids;
-    int32_t pending; /* chosen, not evaluated yet */
-    bool answering;
-    uint64_t age;   /* when it was started */
-    size_t fed_now; /* rows in the current step */
 };
 
 struct batch_run {
@@ -52,6 +39,9 @@ struct batch_run {
     uint64_t clock;
     struct batch_totals totals;
     struct sg_feed *feeds;
+    struct sequence **ready;   /* (n_parallel) those that choose after the evaluation */
+    size_t n_free, n_ready;    /* ready[0..n_free) may do so at the same time */
+    struct guessing *guessing; /* NULL: off */
 };
 
 static size_t parts(const struct batch_request *r) { return r->n_continuations ? r->n_continuations : r->n; }
@@ -66,12 +56,20 @@ enum sg_status batch_run_open(struct batch_run **out, const struct batch_default
     run->tail = &run->head;
     run->sequences = calloc(n_parallel, sizeof *run->sequences);
     run->feeds = calloc(n_parallel, sizeof *run->feeds);
-    if (!run->sequences || !run->feeds) {
+    run->ready = calloc(n_parallel, sizeof(struct sequence *));
+    enum sg_status status = SG_OK;
+    if (!run->sequences || !run->feeds || !run->ready)
+        status = fail_memory(err, n_parallel * sizeof *run->sequences, "the batch");
+    if (status == SG_OK && d->o->speculation && !d->o->score) {
+        run->guessing = calloc(1, sizeof *run->guessing);
+        status = run->guessing ? guessing_open(run->guessing, d->engine, n_parallel, d->n_ctx, err)
+                               : fail_memory(err, sizeof *run->guessing, "speculation");
+    }
+    if (status != SG_OK) {
         batch_run_close(run);
         *out = NULL;
-        return fail_memory(err, n_parallel * sizeof *run->sequences, "the batch");
     }
-    return SG_OK;
+    return status;
 }
 
 /* ---------------------------------------------------------------- sessions */
@@ -84,14 +82,11 @@ static void drop_kept(struct batch_run *run)
     }
 }
 
-static void stop_sequence(struct sequence *s)
+static void stop_sequence(struct batch_run *run, struct sequence *s)
 {
-    sg_reply_close(s->reply);
-    sg_matcher_close(s->matcher);
-    sg_session_close(s->session);
-    if (s->r->n_continuations)
-        free(s->ids);
-    *s = (struct sequence){0};
+    if (run->guessing)
+        guessing_leave(run->guessing, s);
+    sequence_close(s);
 }
 
 static void remove_sequence(struct batch_run *run, size_t i)
@@ -107,7 +102,7 @@ void batch_run_close(struct batch_run *run)
     while (run->n_active) {
         struct sequence *s = &run->sequences[--run->n_active];
         struct batch_request *r = s->r;
-        stop_sequence(s);
+        stop_sequence(run, s);
         bool last = true; /* nobody else works for this request, and it does not wait */
         for (size_t i = 0; i < run->n_active; i++)
             last &= run->sequences[i].r != r;
@@ -122,8 +117,12 @@ void batch_run_close(struct batch_run *run)
         batch_request_free(r);
     }
     drop_kept(run);
+    if (run->guessing)
+        guessing_close(run->guessing);
+    free(run->guessing);
     free(run->sequences);
     free(run->feeds);
+    free(run->ready);
     free(run);
 }
 
@@ -172,70 +171,30 @@ static const struct sg_session *find_prefix(const struct batch_run *run, const i
     return best;
 }
 
-static enum sg_status open_reply(struct batch_run *run, struct sequence *s, struct sg_error *err)
-{
-    const struct batch_request *r = s->r;
-    const struct options *o = run->d->o;
-    struct sg_reply_options reply = {
-        .sampling = r->sampling,
-        .n_predict = r->n_predict,
-        .think_budget = r->think_budget,
-        .stop = r->stop,
-        .n_stop = r->n_stop,
-        .ignore_eos = r->ignore_eos,
-        .loop_guard = !o->no_loop_guard,
-    };
-    reply.sampling.seed = r->choices[s->index].seed;
-    if (r->grammar) {
-        TRY(sg_matcher_open(&s->matcher, r->grammar, err));
-        reply.constraint = sg_matcher_constraint(s->matcher);
-    }
-    return sg_reply_open(&s->reply, run->d->engine, &reply, r->ids, r->n_ids, err);
-}
-
-/* Prompt and continuation in one; its last token is not evaluated, nothing follows it. */
-static enum sg_status join_continuation(struct sequence *s, struct sg_error *err)
-{
-    const struct batch_request *r = s->r;
-    const struct batch_continuation *c = &r->continuations[s->index];
-    s->n_ids = r->n_ids + c->n - 1;
-    s->ids = malloc((s->n_ids + 1) * sizeof *s->ids);
-    if (!s->ids)
-        return fail_memory(err, s->n_ids * sizeof *s->ids, "a text to score");
-    memcpy(s->ids, r->ids, r->n_ids * sizeof *s->ids);
-    memcpy(s->ids + r->n_ids, c->ids, (c->n - 1) * sizeof *s->ids);
-    return SG_OK;
-}
-
 /* Starts the next part of the first waiting request. *started is false when it should wait. */
 static enum sg_status start(struct batch_run *run, bool *started, struct sg_error *err)
 {
     struct batch_request *r = run->head;
-    struct sequence s = {.engine = run->d->engine, .r = r, .index = r->n_started, .ids = r->ids, .n_ids = r->n_ids, .age = ++run->clock};
-    bool scoring = r->n_continuations > 0, wait;
+    bool wait;
     size_t shared;
     *started = false;
-    if (scoring) {
-        r->continuations[s.index].logprob = 0;
-        r->continuations[s.index].greedy = true;
-        TRY(join_continuation(&s, err));
-    }
     /* A score needs the logits from the prompt's last token on, so no more than the prompt
      * without it can be shared. */
     const struct sg_session *from = find_prefix(run, r->ids, r->n_ids, &shared, &wait);
-    if (wait) {
-        if (scoring)
-            free(s.ids);
+    if (wait)
         return SG_OK;
-    }
-    enum sg_status status =
-        from ? sg_fork(&s.session, from, shared, run->d->n_ctx, err) : sg_session_open(&s.session, run->d->engine, run->d->n_ctx, err);
-    if (status == SG_OK && !scoring)
-        status = open_reply(run, &s, err);
+    struct sequence s;
+    enum sg_status status = sequence_open(&s, run->d, r, r->n_started, err);
+    if (status == SG_OK)
+        status =
+            from ? sg_fork(&s.session, from, shared, run->d->n_ctx, err) : sg_session_open(&s.session, run->d->engine, run->d->n_ctx, err);
     if (status != SG_OK) {
-        stop_sequence(&s);
+        stop_sequence(run, &s);
         return status;
     }
+    if (run->guessing)
+        guessing_join(run->guessing, &s);
+    s.age = ++run->clock;
     if (r->n_started == 0) {
         r->cached_tokens = shared;
         if (!r->start_us)
@@ -288,7 +247,7 @@ static enum sg_status fail_request(struct batch_run *run, struct batch_request *
 {
     for (size_t i = run->n_active; i-- > 0;) {
         if (run->sequences[i].r == r) {
-            stop_sequence(&run->sequences[i]);
+            stop_sequence(run, &run->sequences[i]);
             remove_sequence(run, i);
         }
     }
@@ -314,12 +273,8 @@ static enum sg_status finish_sequence(struct batch_run *run, size_t i, struct sg
     struct batch_request *r = s->r;
     if (!r->n_continuations) {
         struct batch_choice *c = &r->choices[s->index];
-        sg_reply_counts(s->reply, &c->counts);
         c->counts.stop.len = 0; /* points into the reply, which goes */
-        c->done = true;
         run->totals.answer_tokens += c->counts.answer_tokens + c->counts.thinking_tokens;
-        if (c->text.failed || c->thinking.failed || c->logprobs.failed)
-            return fail(err, SG_NO_MEMORY, "out of memory for an answer");
     }
     struct sg_error why;
     bool given_up = false;
@@ -328,7 +283,7 @@ static enum sg_status finish_sequence(struct batch_run *run, size_t i, struct sg
         return fail_request(run, r, &why, err);
     }
     keep_session(run, s);
-    stop_sequence(s);
+    stop_sequence(run, s);
     remove_sequence(run, i);
     run->limit = run->n_parallel;
     if (++r->n_done < parts(r))
@@ -339,115 +294,28 @@ static enum sg_status finish_sequence(struct batch_run *run, size_t i, struct sg
     return status;
 }
 
-/* ----------------------------------------------------------------- answers */
-
-static void put_token(struct buf *b, const struct sg_engine *engine, int32_t id, double logprob)
-{
-    char *text = NULL;
-    size_t len = 0;
-    if (sg_detokenize(engine, &id, 1, true, &text, &len, NULL) != SG_OK) {
-        b->failed = true;
-        return;
-    }
-    buf_puts(b, "{\"token\":");
-    json_put_string(b, text, len);
-    buf_puts(b, ",\"logprob\":");
-    json_put_double(b, logprob);
-    buf_puts(b, ",\"bytes\":[");
-    for (size_t i = 0; i < len; i++)
-        buf_printf(b, "%s%u", i ? "," : "", (unsigned char)text[i]);
-    buf_putc(b, ']');
-    free(text);
-}
-
-/* The model's own probabilities, before temperature and truncation. */
-static void put_logprobs(struct buf *b, const struct batch_request *r, const struct sg_engine *engine, const float *logits, int32_t id)
-{
-    struct sg_logprob top[20];
-    if (b->len)
-        buf_putc(b, ',');
-    put_token(b, engine, id, sg_logprob_of(engine, logits, id));
-    buf_puts(b, ",\"top_logprobs\":[");
-    size_t n = sg_top_logprobs(engine, logits, r->top_logprobs, top);
-    for (size_t i = 0; i < n; i++) {
-        buf_puts(b, i ? "," : "");
-        put_token(b, engine, top[i].id, top[i].logprob);
-        buf_putc(b, '}');
-    }
-    buf_puts(b, "]}");
-}
-
-/* Chooses the next token; *finished when the answer is over. */
-static enum sg_status answer(struct batch_run *run, struct sequence *s, bool *finished, struct sg_error *err)
-{
-    struct batch_choice *c = &s->r->choices[s->index];
-    struct sg_step step;
-    const float *logits = sg_logits(s->session);
-    if (!s->answering && s->index == 0)
-        s->r->prompt_us = cli_microseconds();
-    s->answering = true;
-    TRY(sg_reply_next(s->reply, logits, &step, err));
-    if (s->r->logprobs && step.id >= 0 && !sg_is_eog(run->d->engine, step.id)) {
-        struct sg_reply_counts counts;
-        sg_reply_counts(s->reply, &counts);
-        if (counts.answer_tokens && !step.thinking.len && !step.forced)
-            put_logprobs(&c->logprobs, s->r, run->d->engine, logits, step.id);
-    }
-    for (int round = 0;; round++) {
-        buf_append(&c->text, step.text.data, step.text.len);
-        buf_append(&c->thinking, step.thinking.data, step.thinking.len);
-        *finished = step.finish != SG_FINISH_NONE || round > 0;
-        s->pending = step.id;
-        if (*finished || sg_length(s->session) < sg_capacity(s->session))
-            return SG_OK;
-        sg_reply_end(s->reply, SG_FINISH_LENGTH, &step); /* the context is full; what was held back comes out */
-    }
-}
-
-/* Logits at `position` say how probable the token after it is. */
-static void score_position(void *arg, size_t position, const float *logits)
-{
-    struct sequence *s = arg;
-    struct batch_continuation *c = &s->r->continuations[s->index];
-    int32_t id = c->ids[position + 1 - s->r->n_ids];
-    struct sg_logprob best;
-    c->logprob += sg_logprob_of(s->engine, logits, id);
-    sg_top_logprobs(s->engine, logits, 1, &best);
-    c->greedy &= best.id == id;
-}
-
 /* ------------------------------------------------------------------ stepping */
 
+/* Every answering sequence, then pieces of prompts as far as the step's rows go. */
 static size_t make_feeds(struct batch_run *run)
 {
     size_t n = 0, rows = 0;
     for (size_t i = 0; i < run->n_active; i++) {
         struct sequence *s = &run->sequences[i];
-        s->fed_now = 0;
+        s->fed = 0;
         if (!s->answering)
             continue;
-        run->feeds[n++] = (struct sg_feed){.session = s->session, .ids = &s->pending, .n = 1, .n_logits = 1};
-        s->fed_now = 1;
-        rows++;
+        run->feeds[n++] = sequence_feed(s, 0);
+        rows += s->fed;
     }
     size_t most = rows ? rows + PROMPT_ROWS : ROWS;
     for (size_t i = 0; i < run->n_active && rows < most; i++) {
         struct sequence *s = &run->sequences[i];
         if (s->answering)
             continue;
-        size_t at = sg_length(s->session), now = MIN(s->n_ids - at, most - rows), end = at + now;
-        struct sg_feed feed = {.session = s->session, .ids = s->ids + at, .n = now, .n_logits = end == s->n_ids};
-        if (s->r->n_continuations) {
-            size_t first = MAX(at, s->r->n_ids - 1);
-            feed.n_logits = first < end ? end - first : 0;
-            feed.on_logits = score_position;
-            feed.arg = s;
-        }
-        run->feeds[n++] = feed;
-        s->fed_now = now;
-        rows += now;
+        run->feeds[n++] = sequence_feed(s, most - rows);
+        rows += s->fed;
     }
-    run->totals.rows += rows;
     return n;
 }
 
@@ -474,7 +342,7 @@ static enum sg_status make_room(struct batch_run *run, const struct sg_error *wh
         struct sequence *s = &run->sequences[i];
         if (s->r != r)
             continue;
-        stop_sequence(s);
+        stop_sequence(run, s);
         remove_sequence(run, i);
     }
     bool waiting = r->n_started < parts(r);
@@ -482,7 +350,7 @@ static enum sg_status make_room(struct batch_run *run, const struct sg_error *wh
     for (size_t i = 0; i < r->n; i++) {
         struct batch_choice *c = &r->choices[i];
         c->text.len = c->thinking.len = c->logprobs.len = 0;
-        c->done = false;
+        c->counts = (struct sg_reply_counts){0};
     }
     if (!waiting) {
         r->next = run->head;
@@ -495,42 +363,122 @@ static enum sg_status make_room(struct batch_run *run, const struct sg_error *wh
     return SG_OK;
 }
 
-enum sg_status batch_run_step(struct batch_run *run, struct sg_error *err)
+/* Starts waiting requests while there is room. One that can not be started fails alone. */
+static enum sg_status start_waiting(struct batch_run *run, struct sg_error *err)
 {
     bool started = true;
-    while (started && run->head && run->n_active < run->limit)
-        TRY(start(run, &started, err));
+    while (started && run->head && run->n_active < run->limit) {
+        struct sg_error why;
+        enum sg_status status = start(run, &started, &why);
+        if (status == SG_NO_MEMORY && run->n_active) {
+            run->limit = run->n_active; /* until one has finished */
+        } else if (status == SG_USAGE || status == SG_NO_MEMORY) {
+            TRY(fail_request(run, run->head, &why, err));
+            started = true;
+        } else if (status != SG_OK) {
+            *err = why;
+            return status;
+        }
+    }
+    return SG_OK;
+}
+
+/* One evaluation of what all sequences have next. SG_NO_MEMORY: the cache is full. */
+static enum sg_status evaluate(struct batch_run *run, struct sg_error *err)
+{
+    size_t n_guesses = 0, n_answering = 0;
+    if (run->guessing)
+        guessing_propose(run->guessing, run->sequences, run->n_active);
+    size_t n = make_feeds(run);
+    int64_t begin = cli_microseconds();
+    enum sg_status status = sg_eval(run->d->engine, run->feeds, n, err);
+    for (size_t i = 0; i < run->n_active; i++) {
+        n_guesses += run->sequences[i].n_guesses;
+        n_answering += run->sequences[i].answering;
+    }
+    if (status == SG_NO_MEMORY && n_guesses) { /* the guesses asked for another block of the cache, the tokens may not */
+        for (size_t i = 0; i < run->n_active; i++)
+            run->sequences[i].n_guesses = 0;
+        n_guesses = 0;
+        n = make_feeds(run);
+        begin = cli_microseconds();
+        status = sg_eval(run->d->engine, run->feeds, n, err);
+    }
+    TRY(status);
+    if (run->guessing && n_answering == n)
+        guessing_timing(run->guessing, n, n_guesses, 1e-6 * (double)(cli_microseconds() - begin));
+    for (size_t i = 0; i < run->n_active; i++) {
+        const struct sequence *s = &run->sequences[i];
+        run->totals.rows += s->fed;
+        run->totals.prompt_tokens += s->answering ? 0 : s->fed;
+    }
+    run->totals.proposed += n_guesses;
+    run->totals.steps++;
+    return SG_OK;
+}
+
+/* Matchers of one grammar are not for several threads: those sequences are one item. */
+static void choose_item(void *arg, size_t i)
+{
+    struct batch_run *run = arg;
+    if (i < run->n_free)
+        sequence_choose(run->ready[i]);
+    for (size_t k = run->n_free; i == run->n_free && k < run->n_ready; k++)
+        sequence_choose(run->ready[k]);
+}
+
+static void collect_ready(struct batch_run *run, bool matched)
+{
+    for (size_t i = 0; i < run->n_active; i++) {
+        struct sequence *s = &run->sequences[i];
+        if (s->fed && !s->r->n_continuations && sg_length(s->session) >= s->n_ids && (s->matcher != NULL) == matched)
+            run->ready[run->n_ready++] = s;
+    }
+}
+
+/* Lets all sequences choose whose prompts are read; sampling, and logprobs even more, take
+ * long enough over a large vocabulary to be worth all threads. */
+static void choose_all(struct batch_run *run)
+{
+    run->n_ready = 0;
+    collect_ready(run, false);
+    run->n_free = run->n_ready;
+    collect_ready(run, true);
+    sg_parallel(run->d->engine, run->n_free + (run->n_ready > run->n_free), choose_item, run);
+}
+
+enum sg_status batch_run_step(struct batch_run *run, struct sg_error *err)
+{
+    TRY(start_waiting(run, err));
     if (run->n_active == 0)
         return SG_OK;
-    size_t n = make_feeds(run);
     struct sg_error why;
-    enum sg_status status = sg_eval(run->d->engine, run->feeds, n, &why);
+    enum sg_status status = evaluate(run, &why);
     if (status == SG_NO_MEMORY)
         return make_room(run, &why, err);
     if (status != SG_OK) {
-        if (err)
-            *err = why;
+        *err = why;
         return status;
     }
-    run->totals.steps++;
+    choose_all(run);
+    for (size_t i = 0; i < run->n_ready; i++) {
+        run->totals.accepted += run->ready[i]->right;
+        sequence_settle(run->ready[i]);
+    }
     for (size_t i = run->n_active; i-- > 0;) {
         struct sequence *s = &run->sequences[i];
-        bool finished = false;
-        size_t fed = s->fed_now;
-        s->fed_now = 0; /* a request that fails removes others, and this one may move to where the loop still comes */
-        if (!fed)
+        size_t fed = s->fed;
+        s->fed = 0; /* a request that fails removes others, and this one may move to where the loop still comes */
+        if (!fed || sg_length(s->session) < s->n_ids)
             continue;
-        if (!s->answering) {
-            run->totals.prompt_tokens += fed;
-            if (sg_length(s->session) < s->n_ids)
-                continue;
-        }
-        if (s->r->n_continuations)
-            finished = true;
-        else
-            TRY(answer(run, s, &finished, err));
-        if (finished)
+        if (s->status == SG_USAGE || s->status == SG_NO_MEMORY) {
+            TRY(fail_request(run, s->r, &s->why, err));
+        } else if (s->status != SG_OK) {
+            *err = s->why;
+            return s->status;
+        } else if (s->finished || s->r->n_continuations) {
             TRY(finish_sequence(run, i, err));
+        }
     }
     return SG_OK;
 }

@@ -54,6 +54,16 @@ enum sg_status choice_tokens(const struct sg_engine *engine, struct sg_str text,
     return out->failed ? fail_memory(err, n * sizeof *ids, "options") : SG_OK;
 }
 
+bool choice_is_best(const struct sg_engine *engine, const float *logits, int32_t id)
+{
+    size_t n = sg_info(engine)->n_vocab, greater = 0, equal = 0;
+    for (size_t i = 0; i < n; i++)
+        greater += logits[i] > logits[id];
+    for (int32_t i = 0; i < id; i++)
+        equal += !(logits[i] < logits[id] || logits[i] > logits[id]);
+    return greater + equal == 0;
+}
+
 size_t choice_normalize(struct choice *choices, size_t n, bool by_tokens)
 {
     size_t best = 0;
@@ -87,11 +97,9 @@ struct option {
 /* Takes the token at `index` into account, given the logits before it. */
 static void add_token(struct option *o, size_t index, const float *logits)
 {
-    struct sg_logprob best;
     int32_t id = o->ids.data[index];
     o->choice->logprob += sg_logprob_of(o->engine, logits, id);
-    sg_top_logprobs(o->engine, logits, 1, &best);
-    o->choice->greedy &= best.id == id;
+    o->choice->greedy &= choice_is_best(o->engine, logits, id);
 }
 
 static void on_logits(void *arg, size_t position, const float *logits)

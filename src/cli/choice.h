@@ -24,6 +24,9 @@ enum sg_status choice_list(const struct options *o, struct choice **out, size_t 
 /* Appends an option's tokens, and the end of the turn unless the prompt is raw. */
 enum sg_status choice_tokens(const struct sg_engine *engine, struct sg_str text, bool raw, struct ids *out, struct sg_error *err);
 
+/* Whether id is the most probable token (of equals the first). */
+bool choice_is_best(const struct sg_engine *engine, const float *logits, int32_t id);
+
 /* Fills in the probabilities from logprobs and numbers of tokens; returns the index of the
  * most probable option (of equals the first). */
 size_t choice_normalize(struct choice *choices, size_t n, bool by_tokens);

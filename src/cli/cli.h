@@ -54,6 +54,9 @@ void cli_progress(const char *what, size_t done, size_t total);
 /* Whether to use colours on what is a terminal or not, by --color, NO_COLOR and TERM. */
 bool cli_colour(const struct options *o, bool terminal);
 
+/* The same place on a tty for any line, cut to the width; "" erases it. */
+void cli_status(const char *line);
+
 /* Writes text to a stream: on a tty control characters but newline and tab come out
  * escaped, elsewhere bytes are written as they are. text must be whole characters. */
 void cli_write(FILE *out, const char *text, size_t len);

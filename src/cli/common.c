@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -108,6 +109,18 @@ bool cli_colour(const struct options *o, bool terminal)
     if (o->colour != COLOUR_AUTO)
         return o->colour == COLOUR_ON;
     return terminal && !(no_colour && *no_colour) && term && strcmp(term, "dumb") != 0;
+}
+
+void cli_status(const char *line)
+{
+    struct winsize size;
+    int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+    if (quiet || !isatty(STDERR_FILENO))
+        return;
+    erase_progress();
+    progress_shown = *line != 0;
+    fprintf(stderr, "%.*s", width, line);
+    fflush(stderr);
 }
 
 void cli_write(FILE *out, const char *text, size_t len)

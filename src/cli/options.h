@@ -62,8 +62,9 @@ struct options {
     int n_words;
     bool raw, parse_special;
     /* answer */
-    int64_t n_predict;
+    int64_t n_predict, min_predict;
     struct strings stop;
+    const char *stop_ids; /* token ids, as 1,2,3 */
     enum sg_think think;
     int64_t think_budget;
     bool hide_think, no_loop_guard, ignore_eos, special;

@@ -21,6 +21,7 @@ struct run {
     struct buf prompt, system, answer, thinking; /* answer and thinking only for --json */
     int32_t *ids;
     size_t n_ids, n_ctx;
+    struct ids stop_ids;
     FILE *out;
     char last; /* last answer byte written */
     bool thinking_shown, wrote;
@@ -264,12 +265,17 @@ static enum sg_status run(struct run *r, struct sg_error *err)
     if (r->grammar)
         TRY(sg_matcher_open(&r->matcher, r->grammar, err));
     r->sampling_source = options_sampling(o, r->engine, &r->sampling);
+    if (o->stop_ids)
+        TRY(cli_parse_ids(o->stop_ids, &r->stop_ids, err));
     struct sg_reply_options reply = {
         .sampling = r->sampling,
         .n_predict = o->n_predict,
+        .min_predict = o->min_predict,
         .think_budget = o->think_budget,
         .stop = o->stop.item,
         .n_stop = o->stop.n,
+        .stop_ids = r->stop_ids.data,
+        .n_stop_ids = r->stop_ids.len,
         .ignore_eos = o->ignore_eos,
         .loop_guard = !o->no_loop_guard,
         .special = o->special,
@@ -316,6 +322,7 @@ int cmd_run(struct options *o)
     sg_session_close(r.session);
     sg_close(r.engine);
     free(r.ids);
+    ids_free(&r.stop_ids);
     buf_free(&r.prompt);
     buf_free(&r.system);
     buf_free(&r.answer);

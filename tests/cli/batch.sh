@@ -1,49 +1,12 @@
 #!/bin/sh
 # Batch: the same answers however they are run, nothing lost whatever happens.
 . tests/cli/lib.sh
+. tests/cli/batch_lib.sh
 model=tests/golden/models/q1-tied.gguf
-unset SIGNUM_MODEL SIGNUM_THREADS SIGNUM_CTX SIGNUM_ISA
 batch() { "$SIGNUM" batch -m $model -q "$@"; }
-sorted() { sort "$1" >"$1.sorted"; }
-# Records without what may differ from run to run: times, order.
-plain() {
-    sed 's/"created":[0-9]*/"created":0/; s/"timings":{[^}]*}/"timings":{}/; s/"cached_tokens":[0-9]*/"cached_tokens":0/' "$1" | sort
-}
-same_records() { # A B
-    plain "$1" >"$TMP/a.plain"
-    plain "$2" >"$TMP/b.plain"
-    cmp "$TMP/a.plain" "$TMP/b.plain" || fail "$3"
-}
 
-# --- a mix of requests: shared prefixes, several choices, seeds, stops, raw, wrong ones
-i=0
-while [ $i -lt 24 ]; do
-    i=$((i + 1))
-    case $((i % 6)) in
-    0) echo "{\"custom_id\":\"r$i\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"messages\":[{\"role\":\"system\",\"content\":\"You are a patient assistant who answers every question in one short sentence.\"},{\"role\":\"user\",\"content\":\"question $i\"}],\"max_tokens\":$((i % 9 + 3)),\"n\":3}}" ;;
-    1) echo "{\"custom_id\":\"r$i\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{\"prompt\":\"Once upon a time $i\",\"max_tokens\":$((i % 7 + 2)),\"seed\":$i,\"logprobs\":2}}" ;;
-    2) echo "{\"custom_id\":\"r$i\",\"prompt\":\"Hello number $i\",\"max_tokens\":12,\"temperature\":1.1}" ;;
-    3) echo "{\"custom_id\":\"r$i\",\"messages\":[{\"role\":\"user\",\"content\":\"again and again $i\"}],\"max_completion_tokens\":9,\"stop\":[\"e\",\"zz\"]}" ;;
-    4) echo "{\"custom_id\":\"r$i\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"messages\":[{\"role\":\"system\",\"content\":\"You are a patient assistant who answers every question in one short sentence.\"},{\"role\":\"user\",\"content\":\"other $i\"}],\"max_tokens\":5,\"temperature\":0,\"logprobs\":true,\"top_logprobs\":3}}" ;;
-    5) echo "{\"custom_id\":\"r$i\",\"prompt\":\"logit bias\",\"max_tokens\":4,\"logit_bias\":{\"65\":100}}" ;;
-    esac
-done >"$TMP/in"
-cp "$TMP/in" "$TMP/in.good"
-cat >>"$TMP/in" <<'LINES'
-not json
-{"custom_id":"bad-type","prompt":5}
-{"custom_id":"bad-temp","prompt":"x","temperature":"warm"}
-{"custom_id":"bad-range","prompt":"x","top_p":7}
-{"custom_id":"bad-url","url":"/v1/embeddings","body":{"input":"x"}}
-{"custom_id":"r3","prompt":"used before"}
-{"custom_id":"no-prompt"}
-[1,2,3]
-{"custom_id":"bad-n","prompt":"x","n":-5}
-{"custom_id":"bad-n2","prompt":"x","n":1e30}
-{"custom_id":"bad-bias","prompt":"x","logit_bias":{"99999999":1}}
-LINES
-printf '{"custom_id":"bad-utf8","prompt":"\377\376"}\n' >>"$TMP/in"
-
+# --- a mix of requests in any company
+write_mix
 status=0
 batch -i "$TMP/in" -o "$TMP/one" -np 1 -t 1 || status=$?
 [ $status -eq 5 ] || fail "a batch with failures ends with $status"
@@ -85,36 +48,18 @@ one=$(sed -n 's/.*"prompt_tokens":\([0-9]*\).*/\1/p' "$TMP/shared.out" | head -n
 [ "$(read_sum prompt_tokens)" -lt $((one + 12 * 20)) ] || fail "prompts of $one tokens with a common prefix took $(read_sum prompt_tokens)"
 [ "$(read_sum "done")" -eq 12 ] || fail "summary: $(cat "$TMP/summary")"
 
-# --- nothing lost: killed at random moments and resumed, with a torn last line now and then
-round=0
-while [ $round -lt 12 ]; do
-    round=$((round + 1))
-    rm -f "$TMP/killed"
-    tries=0
-    while :; do
-        tries=$((tries + 1))
-        "$SIGNUM" batch -m $model -q -i "$TMP/in" -o "$TMP/killed" -np 4 -t 1 --resume 2>"$TMP/err" &
-        pid=$!
-        sleep "0.0$(((round * 7 + tries * 3) % 10))"
-        kill -9 $pid 2>/dev/null
-        wait $pid 2>/dev/null
-        [ $((tries % 2)) -eq 1 ] && [ -s "$TMP/killed" ] && printf '{"id":"torn' >>"$TMP/killed"
-        [ $tries -ge 3 ] && break
-    done
-    status=0
-    batch -i "$TMP/in" -o "$TMP/killed" -np 4 --resume || status=$?
-    [ $status -eq 5 ] || [ $status -eq 0 ] || fail "resume ends with $status"
-    same_records "$TMP/one" "$TMP/killed" "round $round: killed and resumed gives other records"
+# --- guesses change nothing; text that repeats itself is guessed
+i=0
+while [ $i -lt 6 ]; do
+    i=$((i + 1))
+    echo "{\"custom_id\":\"g$i\",\"prompt\":\"la la la la la la la la $i\",\"max_tokens\":60,\"temperature\":0,\"ignore_eos\":true,\"logprobs\":true}"
+done >"$TMP/repeats"
+batch -i "$TMP/repeats" -o "$TMP/plain" --raw --no-loop-guard || fail "repeats"
+for np in 1 4; do
+    batch -i "$TMP/repeats" -o "$TMP/guessed$np" --raw --no-loop-guard -np $np --spec ngram --summary "$TMP/summary" || fail "--spec"
+    same_records "$TMP/plain" "$TMP/guessed$np" "--spec changes records at -np $np"
+    [ $np -gt 1 ] || [ "$(read_sum draft_n_accepted)" -gt 0 ] || fail "no guess was right: $(cat "$TMP/summary")"
 done
-# failed ones again; other settings and other files are refused
-batch -i "$TMP/in" -o "$TMP/killed" --retry-failed
-same_records "$TMP/one" "$TMP/killed" "--retry-failed changes records"
-expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed" --resume --temp 0.9
-expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed" --resume --act int16
-expect 2 "$SIGNUM" batch -m tests/golden/models/q1-yarn.gguf -i "$TMP/in" -o "$TMP/killed" --resume
-expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/killed"
-expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" -o "$TMP/in" --resume
-expect 1 "$SIGNUM" batch -m $model -i "$TMP/nowhere" -o "$TMP/x"
 expect 2 "$SIGNUM" batch -m $model --shard 3/2 -i "$TMP/in"
 
 # --- shards: each request in exactly one
