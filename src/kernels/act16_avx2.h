@@ -1,5 +1,6 @@
-/* act16_avx2.h: the tables of avx2.c for activations in two planes. Included there, after
- * nibble_sums, interleave and table. Layer: compute.
+/* act16_avx2.h: the tables of AVX2 for activations in two planes. The includer defines first what
+ * it has for tables of one plane: nibble_signs, nibble_sums, interleave, table and load_f16.
+ * Layer: compute.
  *
  * A sum of four activations lies in -65532..65532; 65536 more makes it 4..131068, 17 bits, which
  * are split into parts of 6, 6 and 5: four lookups of 6 bits or eight of 5 fit a byte when added.
@@ -7,6 +8,10 @@
  * low parts of its lower nibble and of its upper one, the middle ones, the high ones: 96 bytes. */
 #ifndef SIGNUM_ACT16_AVX2_H
 #define SIGNUM_ACT16_AVX2_H
+
+#include <immintrin.h>
+
+#include "kernels.h"
 
 enum {
     WIDE_BYTE = 96,              /* of tables for one weight byte */

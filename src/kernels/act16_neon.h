@@ -1,5 +1,6 @@
-/* act16_neon.h: what neon.c needs for activations in two planes: their quantization, and tables
- * of three parts. Included there, after nibble_sums. Layer: compute.
+/* act16_neon.h: NEON for activations in two planes: their quantization, and tables of three
+ * parts. The includer defines first what it has for one plane: magnitude, round_eight, q8_scale
+ * and nibble_sums. Layer: compute.
  *
  * A sum of four activations lies in -65532..65532; 65536 more makes it 4..131068, 17 bits, which
  * are split into parts of 6, 6 and 5: four lookups of 6 bits or eight of 5 fit a byte when added.
@@ -7,6 +8,10 @@
  * ones, the high ones: 96 bytes. */
 #ifndef SIGNUM_ACT16_NEON_H
 #define SIGNUM_ACT16_NEON_H
+
+#include <arm_neon.h>
+
+#include "kernels.h"
 
 enum {
     WIDE_BYTE = 96,              /* of tables for one weight byte */
