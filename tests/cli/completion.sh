@@ -38,7 +38,8 @@ if command -v bash >/dev/null; then
     for command in $("$SIGNUM" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
         for flag in $(ask "$command" -); do
             status=0
-            "$SIGNUM" "$command" "$flag" --help >"$TMP/out" 2>"$TMP/err" </dev/null || status=$?
+            # In $TMP, because flags that name an output file write one named --help.
+            (cd "$TMP" && "$SIGNUM" "$command" "$flag" --help) >"$TMP/out" 2>"$TMP/err" </dev/null || status=$?
             ! grep -q 'unknown option\|does not belong' "$TMP/err" || fail "$command does not know $flag"
         done
         [ "$command" = completion ] || [ "$(ask "$command" - | wc -w)" -gt 3 ] || fail "$command offers few flags"
