@@ -1,6 +1,7 @@
 # signum: `make` builds ./signum and ./libsignum.a, `make test` proves them.
 # Settings: CC=clang  SAN=1 (address and undefined-behaviour sanitizers)  OPENMP=1
 #           OPT=-O0  WERROR=-Werror  PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=
+#           V=1 (show whole commands)  -jN (jobs at once; else as many as there are cores)
 # Every variant has its own folder below build/, so they never mix.
 
 CC      ?= cc
@@ -54,6 +55,20 @@ TEST_OBJ := $(call obj,$(TEST_SRC))
 TOOLS    := $(patsubst tools/%.c,$B/tools/%,$(wildcard tools/*.c))
 OBJCOPY  ?= $(shell $(CC) -print-prog-name=objcopy)
 
+# All cores by default. Not below another make, which has jobs of its own to give, and not
+# when something is to be removed before something else is made.
+ifeq ($(MAKELEVEL)$(filter clean uninstall,$(MAKECMDGOALS)),0)
+  MAKEFLAGS += -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+endif
+
+# What is made, in one line each; with V=1 how; with -s nothing.
+ifndef V
+  Q := @
+  ifeq ($(findstring s,$(firstword -$(filter-out --%,$(MAKEFLAGS)))),)
+    say = @printf '  %-3s %s\n' $(1) $(2)
+  endif
+endif
+
 .PHONY: all signum libsignum.a test check-all tools bench eval install uninstall clean help format lint fuzz replay isa-check
 .SUFFIXES:
 
@@ -65,26 +80,31 @@ $B/tests/amx_model.o: CFLAGS += $(if $(filter x86_64,$(ARCH)),$(FLAGS.avx512vnni
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # What other programs link: one object whose only global names are the public ones, so that
 # the library's own fail() or buf_append() never meets theirs.
 $B/libsignum.a: $(LIB_OBJ)
+	$(call say,AR,$@)
 	@rm -f $@
-	$(CC) $(filter -m%,$(CFLAGS)) -r -nostdlib -o $B/libsignum.o $^
-	$(OBJCOPY) --wildcard --keep-global-symbol='sg_*' $B/libsignum.o
-	$(AR) rcs $@ $B/libsignum.o
+	$(Q)$(CC) $(filter -m%,$(CFLAGS)) -r -nostdlib -o $B/libsignum.o $^
+	$(Q)$(OBJCOPY) --wildcard --keep-global-symbol='sg_*' $B/libsignum.o
+	$(Q)$(AR) rcs $@ $B/libsignum.o
 
 $B/signum: $(CLI_OBJ) $(LIB_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The test binary also links the CLI's modules but its main, so that they can be tested without a process.
 $B/signum-tests: $(TEST_OBJ) $(filter-out %/main.o,$(CLI_OBJ)) $(LIB_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $B/tools/%: tools/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LDLIBS)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LDLIBS)
 
 tools: $(TOOLS) ## build the C programs of tools/
 
@@ -140,7 +160,8 @@ lint: ## what cppcheck and shellcheck have to say, and whether the format is rig
 # emulator for it; without one the page has no list of flags.
 $B/signum.1: src/cli/signum.1 tools/man.sh $B/signum
 	@$(RUN) $B/signum --version >/dev/null 2>&1 || echo 'signum.1 will lack the flags: the program does not run here' >&2
-	sh tools/man.sh src/cli/signum.1 $(RUN) $B/signum >$@
+	$(call say,MAN,$@)
+	$(Q)sh tools/man.sh src/cli/signum.1 $(RUN) $B/signum >$@
 
 # The demonstration model is the only one in models/ that belongs to the sources.
 DEMO := $(wildcard models/signum-demo.gguf)
