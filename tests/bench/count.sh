@@ -15,14 +15,16 @@ count() { # LEVEL FAMILY NAME TOKENS PART UNITS
         "$dir/once" "$1" "$2" "$4" $rows $groups 2>&1 | sed -n 's/.*Collected : //p')
     awk -v n="$total" -v d="$6" 'BEGIN { printf "%8.1f", n / d }'
 }
-echo "level    family   tokens  run/128  pack/128"
+echo "level    family        tokens  run/128  pack/128"
 for level in scalar avx2; do
-    for case in "0 sign 1" "0 sign 8" "1 popcount 1" "1 popcount 8" "2 tables 1" "2 tables 2" "2 tables 8"; do
+    for case in "0 sign 1" "0 sign 8" "1 popcount 1" "1 popcount 8" "2 tables 1" "2 tables 2" "2 tables 8" \
+        "3 wide_sign 1" "3 wide_sign 8" "4 wide_popcount 1" "4 wide_popcount 8" "5 wide_tables 1" "5 wide_tables 8"; do
         set -- $case
         "$dir/once" $level "$1" "$3" $rows $groups 2>/dev/null || continue
         pack=$2
         [ "$level $2" = "avx2 sign" ] && pack=steps
-        printf '%-8s %-8s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" "$2" "$3" run $((rows * groups * $3)))" \
+        [ "$level $2" = "avx2 wide_sign" ] && pack=wide_steps
+        printf '%-8s %-13s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" "$2" "$3" run $((rows * groups * $3)))" \
             "$(count $level "$1" $pack "$3" pack $((groups * $3)))"
     done
 done

@@ -1,5 +1,5 @@
 /* once.c: one pack and one run of a kernel family, for counting instructions:
- *     once LEVEL FAMILY TOKENS ROWS GROUPS     with FAMILY 0 sign, 1 popcount, 2 tables */
+ *     once LEVEL FAMILY TOKENS ROWS GROUPS     with FAMILY 0 sign, 1 popcount, 2 tables; 3 more for int16 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +14,18 @@ int main(int argc, char **argv)
         return 2;
     size_t f = strtoul(argv[2], NULL, 10), tokens = strtoul(argv[3], NULL, 10), rows = strtoul(argv[4], NULL, 10),
            groups = strtoul(argv[5], NULL, 10);
-    if (f >= Q1_FAMILIES || !k.q1[f] || tokens == 0)
+    if (f >= 2 * Q1_FAMILIES || tokens == 0)
         return 2;
-    const struct q1_family *family = k.q1[f](tokens);
+    bool wide = f >= Q1_FAMILIES;
+    q1_pick *pick = wide ? k.q1_wide[f - Q1_FAMILIES] : k.q1[f];
+    if (!pick)
+        return 2;
+    const struct q1_family *family = pick(tokens);
     if (tokens > family->max_tokens)
         return 2;
     size_t packed_bytes = ROUND_UP(family->packed_bytes(groups, tokens), (size_t)64);
     uint8_t *w = calloc(rows * groups, Q1_BYTES);
-    int8_t *q = calloc(tokens * groups, GROUP);
+    int8_t *q = calloc(tokens * groups, wide ? WIDE_PLANES * GROUP : GROUP);
     float *scale = calloc(tokens * groups, sizeof *scale), *y = calloc(tokens * rows, sizeof *y);
     void *packed = aligned_alloc(64, packed_bytes);
     if (!w || !q || !scale || !y || !packed)
