@@ -19,7 +19,7 @@
 
 enum {
     TILES_PER_SPAN = ATTN_SPAN / ATTN_TILE,
-    QUERIES = 32,            /* queries that share each loaded K and V value */
+    QUERIES = 64,            /* queries that share each loaded K and V value */
     SPANS_IN_PARALLEL = 512, /* of all rows together; beyond that tasks take whole rows */
 };
 
@@ -133,11 +133,9 @@ static void run_tile(const struct job *job, struct scratch *s, const struct row 
     for (size_t j0 = row0 * group; j0 < n_rows * group; j0 += QUERIES) {
         size_t n = MIN(n_rows * group - j0, (size_t)QUERIES);
         score(job, s, first + j0, n, k);
-        for (size_t j = 0; j < n; j++) {
-            size_t at = first + j0 + j;
+        for (size_t j = 0; j < n; j++)
             n_valid[j] = MIN(rows[(j0 + j) / group].pos - begin + 1, (size_t)ATTN_TILE);
-            s->factor[j] = kn->attn_softmax(s->scores + j * ATTN_TILE, n_valid[j], &s->max[at], &s->sum[at]);
-        }
+        kn->attn_softmax(s->scores, s->factor, n_valid, n, s->max + first + j0, s->sum + first + j0);
         add_values(job, s, first + j0, n, n_valid, v);
     }
 }

@@ -140,10 +140,14 @@ static bool probe_softmax(const struct kernels *k, struct bench *b, size_t token
     (void)tokens;
     if (!k->attn_softmax)
         return false;
-    memcpy(b->out, b->scores, ATTN_TILE * sizeof *b->out);
-    b->out[ATTN_TILE] = -INFINITY;
-    b->out[ATTN_TILE + 1] = 0;
-    b->out[ATTN_TILE + 2] = k->attn_softmax(b->out, ATTN_TILE, &b->out[ATTN_TILE], &b->out[ATTN_TILE + 1]);
+    static const size_t n_valid[QUERIES] = {ATTN_TILE, ATTN_TILE, ATTN_TILE, ATTN_TILE};
+    memcpy(b->out, b->scores, QUERIES * ATTN_TILE * sizeof *b->out);
+    float *factor = b->out + QUERIES * ATTN_TILE, *max = factor + QUERIES, *sum = max + QUERIES;
+    for (size_t j = 0; j < QUERIES; j++) {
+        max[j] = -INFINITY;
+        sum[j] = 0;
+    }
+    k->attn_softmax(b->out, factor, n_valid, QUERIES, max, sum);
     return true;
 }
 
@@ -249,7 +253,7 @@ static const struct probe probes[] = {
     {"f32_from_f16", probe_from_half, 0, 1, COLS, "floats"},
     {"argmax", probe_argmax, 0, 1, VOCAB, "floats"},
     {"attn_scores_f16", probe_scores, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
-    {"attn_softmax", probe_softmax, 0, 1, ATTN_TILE, "scores"},
+    {"attn_softmax", probe_softmax, 0, 1, QUERIES *ATTN_TILE, "scores"},
     {"attn_values_f16", probe_values, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
     {"attn_scores_q8", probe_scores_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
     {"attn_values_q8", probe_values_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},

@@ -344,20 +344,22 @@ static void check_attention(const struct kernels *k)
             CHECKF(same_floats(a, b, n_q * dim + 16), "%s attn_values_%s dim %zu queries %zu", k->level, type ? "f32" : "f16", dim, n_q);
         }
     }
-    for (size_t round = 0; k->attn_softmax && round < 3000; round++) {
-        float *a = floats(OUT_A, ATTN_TILE), *b = floats(OUT_B, ATTN_TILE);
-        fill(a, ATTN_TILE, round % 7 == 0 ? 1 + test_below(2) : round % 7 == 1 ? 4 : 0);
-        for (size_t i = 0; round % 5 == 0 && i < ATTN_TILE; i++)
+    for (size_t round = 0; k->attn_softmax && round < 1500; round++) {
+        size_t n_q = 1 + test_below(9), n = n_q * ATTN_TILE, n_valid[9];
+        float *a = floats(OUT_A, n), *b = floats(OUT_B, n), max_a[9], max_b[9], sum_a[9], sum_b[9], got[9], want[9];
+        fill(a, n, round % 7 == 0 ? 1 + test_below(2) : round % 7 == 1 ? 4 : 0);
+        for (size_t i = 0; round % 5 == 0 && i < n; i++)
             a[i] = test_below(2) ? 0.0f : -0.0f;
-        memcpy(b, a, ATTN_TILE * sizeof *a);
-        size_t n_valid = round % 2 ? ATTN_TILE : 1 + test_below(ATTN_TILE);
-        float before = round % 3 == 0 ? -INFINITY : test_normal() * 3;
-        float max_a = before, max_b = before, sum_a = round % 3 == 0 ? 0 : 5, sum_b = sum_a;
-        float got = k->attn_softmax(a, n_valid, &max_a, &sum_a), want = ref->attn_softmax(b, n_valid, &max_b, &sum_b);
-        CHECKF(same_floats(a, b, ATTN_TILE) && same_floats(&got, &want, 1) && same_floats(&max_a, &max_b, 1) &&
-                   same_floats(&sum_a, &sum_b, 1),
-               "%s attn_softmax valid %zu round %zu: factor %a %a max %a %a sum %a %a", k->level, n_valid, round, (double)got, (double)want,
-               (double)max_a, (double)max_b, (double)sum_a, (double)sum_b);
+        memcpy(b, a, n * sizeof *a);
+        for (size_t j = 0; j < n_q; j++) {
+            n_valid[j] = test_below(2) ? ATTN_TILE : 1 + test_below(ATTN_TILE);
+            max_a[j] = max_b[j] = test_below(3) ? test_normal() * 3 : -INFINITY;
+            sum_a[j] = sum_b[j] = max_a[j] == -INFINITY ? 0 : 5;
+        }
+        k->attn_softmax(a, got, n_valid, n_q, max_a, sum_a);
+        ref->attn_softmax(b, want, n_valid, n_q, max_b, sum_b);
+        CHECKF(same_floats(a, b, n) && same_floats(got, want, n_q) && same_floats(max_a, max_b, n_q) && same_floats(sum_a, sum_b, n_q),
+               "%s attn_softmax queries %zu round %zu", k->level, n_q, round);
     }
 }
 
@@ -684,7 +686,7 @@ TEST(kernels_scalar_plain)
             for (size_t i = 0; i < DIM; i++)
                 exact[i] += exp(dot * 0.25) * (double)v[p * DIM + i];
         }
-        factor = k->attn_softmax(s, n_valid, &max, &sum);
+        k->attn_softmax(s, &factor, &n_valid, 1, &max, &sum);
         CHECK(factor == 0);
         k->attn_values_f32(o, s, &factor, &n_valid, 1, v, DIM);
         for (size_t i = 0; i < DIM; i++)
@@ -722,7 +724,7 @@ TEST(kernels_scalar_plain)
                 exact[i] += exp(dot) * (double)v.scale[p] * v.code[p / 4 * DIM * 4 + i * 4 + p % 4];
         }
         k->attn_scores_q8(s, q, &q_scale, 1, &kt, DIM, 0.25f);
-        factor = k->attn_softmax(s, n_valid, &max, &sum);
+        k->attn_softmax(s, &factor, &n_valid, 1, &max, &sum);
         k->attn_values_q8(o, s, &factor, &n_valid, 1, &v, DIM);
         float most = 0; /* each weight is rounded by at most half of most / PROB_MAX */
         for (size_t p = 0; p < n_valid; p++)

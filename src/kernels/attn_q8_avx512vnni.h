@@ -24,6 +24,14 @@ static inline __m512i q8_four(const void *src)
     return _mm512_set1_epi32(four);
 }
 
+/* The same value, in the register it is in: stops gcc from copying sums once per loop, which
+ * costs values a sixth of their time. */
+static inline __m512i q8_kept(__m512i v)
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 /* Sum of n bytes, n a multiple of 4, in all lanes of the result after folding. */
 static inline int32_t q8_sum(const int8_t *q, size_t n)
 {
@@ -58,7 +66,7 @@ TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, con
             __m512i x = q8_four(q + j * dim + i);
             UNROLL
             for (size_t b = 0; b < n_b; b++)
-                sum[j * n_b + b] = _mm512_dpbusd_epi32(sum[j * n_b + b], k[b], x);
+                sum[j * n_b + b] = q8_kept(_mm512_dpbusd_epi32(sum[j * n_b + b], k[b], x));
         }
     }
     UNROLL
@@ -145,13 +153,13 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
         __m512i v[8];
         UNROLL
         for (size_t l = 0; l < n_v; l++)
-            v[l] = _mm512_maskz_loadu_epi32(mask, tile + (p * dim + i + l * 16) * 4);
+            v[l] = q8_kept(_mm512_maskz_loadu_epi32(mask, tile + (p * dim + i + l * 16) * 4));
         UNROLL
         for (size_t j = 0; j < n; j++) {
             __m512i c = q8_four(w[j].code + p * 4);
             UNROLL
             for (size_t l = 0; l < n_v; l++)
-                sum[j][l] = _mm512_dpbusd_epi32(sum[j][l], c, v[l]);
+                sum[j][l] = q8_kept(_mm512_dpbusd_epi32(sum[j][l], c, v[l]));
         }
     }
     UNROLL

@@ -326,7 +326,7 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
     scores(s, q, n_q, k, dim, scale, false);
 }
 
-static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+static float softmax_of_one(float *s, size_t n_valid, float *max, float *sum)
 {
     float before = *max;
     size_t p = 0;
@@ -353,6 +353,12 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
     *sum = fma_f32(*sum, factor, fold(lanes[0], lanes[1]));
     *max = m;
     return factor;
+}
+
+static void attn_softmax(float *s, float *factor, const size_t *n_valid, size_t n_q, float *max, float *sum)
+{
+    for (size_t j = 0; j < n_q; j++)
+        factor[j] = softmax_of_one(s + j * ATTN_TILE, n_valid[j], &max[j], &sum[j]);
 }
 
 /* o += prob * v for positions [begin, end), n_q queries, n_v * 8 dimensions from i on. */

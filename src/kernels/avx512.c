@@ -173,33 +173,111 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
     scores(s, q, n_q, k, dim, scale, false);
 }
 
-static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+/* exp_ps for what is not above 0, or NaN: nothing overflows, and scaling by a power of two keeps
+ * NaN what it is. */
+static inline __m512 exp_of_negative(__m512 x)
 {
-    const __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    float before = *max;
-    __m512 part[ATTN_TILE / LANES], largest = _mm512_set1_ps(before), lanes = _mm512_setzero_ps();
-    __mmask16 valid[ATTN_TILE / LANES];
+    const __m512 one = _mm512_set1_ps(1.0f), round = _mm512_set1_ps(0x1.8p23f);
+    __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), round), round);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), r);
+    __m512 p = _mm512_set1_ps(0x1.6a2426p-10f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.1239e8p-7f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
+    p = _mm512_fmadd_ps(p, r, one);
+    p = _mm512_fmadd_ps(p, r, one);
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33f), _CMP_NLT_UQ), p, n);
+}
+
+enum {
+    TOGETHER = 4 /* queries whose softmax runs at once: one alone would wait for itself */
+};
+
+TEMPLATE __m512 combine(__m512 a, __m512 b, bool max) { return max ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b); }
+
+/* Each x[j] folded as `fold` does it, by max or add; the result in all of 128-bit lane j. */
+TEMPLATE __m512 fold_four(const __m512 x[TOGETHER], bool max)
+{
+    __m512 ab = combine(_mm512_shuffle_f32x4(x[0], x[1], 0x44), _mm512_shuffle_f32x4(x[0], x[1], 0xee), max);
+    __m512 cd = combine(_mm512_shuffle_f32x4(x[2], x[3], 0x44), _mm512_shuffle_f32x4(x[2], x[3], 0xee), max);
+    __m512 abcd = combine(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd), max);
+    abcd = combine(abcd, _mm512_permute_ps(abcd, 0x4e), max);
+    return combine(abcd, _mm512_permute_ps(abcd, 0xb1), max);
+}
+
+/* Number j of n to all of 128-bit lane j, and back. */
+TEMPLATE __m512 spread(const float *x, size_t n)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(lane, _mm512_maskz_loadu_ps(first(n), x));
+}
+
+TEMPLATE void gather(float *x, size_t n, __m512 v)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm512_mask_storeu_ps(x, first(n), _mm512_permutexvar_ps(lane, v));
+}
+
+/* n queries, `whole` if all see all positions. */
+TEMPLATE void softmax_some(float *s, float *factor, const size_t *n_valid, size_t n, bool whole, float *max, float *sum)
+{
+    enum {
+        PARTS = ATTN_TILE / LANES
+    };
+    __mmask16 valid[TOGETHER][PARTS];
+    __m512 lanes[TOGETHER];
+    const __m512 before = spread(max, n), infinite = _mm512_set1_ps(-__builtin_inff());
     UNROLL
-    for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
-        valid[i] = _mm512_cmplt_epi32_mask(place, _mm512_set1_epi32((int)n_valid - (int)(i * LANES)));
-        part[i] = _mm512_loadu_ps(s + i * LANES);
-        largest = _mm512_mask_max_ps(largest, valid[i], part[i], largest); /* of a NaN and m: m */
+    for (size_t j = 0; j < TOGETHER; j++) {
+        lanes[j] = infinite;
+        UNROLL
+        for (size_t i = 0; j < n && i < PARTS; i++) {
+            size_t seen = whole || n_valid[j] >= (i + 1) * LANES ? LANES : n_valid[j] > i * LANES ? n_valid[j] - i * LANES : 0;
+            valid[j][i] = seen == LANES ? 0xffff : first(seen);
+            /* of a NaN and m: m */
+            lanes[j] = _mm512_mask_max_ps(lanes[j], valid[j][i], _mm512_loadu_ps(s + j * ATTN_TILE + i * LANES), lanes[j]);
+        }
     }
-    __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(largest), _mm512_extractf32x8_ps(largest, 1));
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    float m = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four))) + 0.0f;
-    /* Mostly an old maximum stays, and exp(0) is exactly 1. */
-    float factor = before == -__builtin_inff() ? 0 : before - m == 0 ? 1 : _mm512_cvtss_f32(exp_ps(_mm512_set1_ps(before - m)));
+    /* Zeros of both signs may meet: + 0 makes them one. */
+    const __m512 m = _mm512_add_ps(_mm512_max_ps(fold_four(lanes, true), before), _mm512_setzero_ps());
+    const __m512 f = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(before, infinite, _CMP_NEQ_UQ), exp_of_negative(_mm512_sub_ps(before, m)));
     UNROLL
-    for (size_t i = 0; i < ATTN_TILE / LANES; i++) {
-        __m512 e = _mm512_maskz_mov_ps(valid[i], exp_ps(_mm512_sub_ps(part[i], _mm512_set1_ps(m))));
-        _mm512_storeu_ps(s + i * LANES, e);
-        lanes = _mm512_add_ps(lanes, e);
+    for (size_t j = 0; j < TOGETHER; j++) {
+        const __m512i all = _mm512_set1_epi32((int)j * 4);
+        const __m512 largest = _mm512_permutexvar_ps(all, m);
+        lanes[j] = _mm512_setzero_ps();
+        UNROLL
+        for (size_t i = 0; j < n && i < PARTS; i++) {
+            float *part = s + j * ATTN_TILE + i * LANES;
+            __m512 e = exp_of_negative(_mm512_sub_ps(_mm512_loadu_ps(part), largest));
+            e = whole ? e : _mm512_maskz_mov_ps(valid[j][i], e);
+            _mm512_storeu_ps(part, e);
+            lanes[j] = _mm512_add_ps(lanes[j], e);
+        }
     }
-    *sum = fma_f32(*sum, factor, fold(lanes));
-    *max = m;
-    return factor;
+    gather(factor, n, f);
+    gather(sum, n, _mm512_fmadd_ps(spread(sum, n), f, fold_four(lanes, false)));
+    gather(max, n, m);
+}
+
+static void attn_softmax(float *s, float *factor, const size_t *n_valid, size_t n_q, float *max, float *sum)
+{
+    size_t j = 0;
+    for (; j + TOGETHER <= n_q; j += TOGETHER) {
+        bool whole = true;
+        for (size_t l = 0; l < TOGETHER; l++)
+            whole &= n_valid[j + l] == ATTN_TILE;
+        if (whole)
+            softmax_some(s + j * ATTN_TILE, factor + j, n_valid + j, TOGETHER, true, max + j, sum + j);
+        else
+            softmax_some(s + j * ATTN_TILE, factor + j, n_valid + j, TOGETHER, false, max + j, sum + j);
+    }
+    for (; j + 2 <= n_q; j += 2)
+        softmax_some(s + j * ATTN_TILE, factor + j, n_valid + j, 2, false, max + j, sum + j);
+    for (; j < n_q; j++)
+        softmax_some(s + j * ATTN_TILE, factor + j, n_valid + j, 1, false, max + j, sum + j);
 }
 
 /* o += prob * v for positions [begin, end), n_q queries, 16 * n_v dimensions from i on, the

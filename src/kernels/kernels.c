@@ -156,6 +156,7 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     };
     const struct kernels *ref = &kernels_scalar;
     float q[Q * DIM], kv[ATTN_TILE * DIM], s_a[Q * ATTN_TILE], s_b[Q * ATTN_TILE], o_a[Q * DIM], o_b[Q * DIM], factor[Q];
+    float want[Q], max_a[Q], max_b[Q], sum_a[Q], sum_b[Q];
     uint16_t half[ATTN_TILE * DIM];
     size_t n_valid[Q];
     fill(q, Q * DIM, 2, state);
@@ -174,13 +175,13 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
         return "attn_scores_f32";
     for (size_t j = 0; j < Q; j++) {
         n_valid[j] = j == 0 ? ATTN_TILE : 1 + next_random(state) % ATTN_TILE;
-        float state_a[2] = {1, 2}, state_b[2] = {1, 2};
-        factor[j] = k->attn_softmax(s_a + j * ATTN_TILE, n_valid[j], &state_a[0], &state_a[1]);
-        float want = ref->attn_softmax(s_b + j * ATTN_TILE, n_valid[j], &state_b[0], &state_b[1]);
-        if (!same(&factor[j], &want, sizeof want) || !same(state_a, state_b, sizeof state_a))
-            return "attn_softmax";
+        max_a[j] = max_b[j] = 1;
+        sum_a[j] = sum_b[j] = 2;
     }
-    if (!same(s_a, s_b, sizeof s_a))
+    k->attn_softmax(s_a, factor, n_valid, Q, max_a, sum_a);
+    ref->attn_softmax(s_b, want, n_valid, Q, max_b, sum_b);
+    if (!same(s_a, s_b, sizeof s_a) || !same(factor, want, sizeof want) || !same(max_a, max_b, sizeof max_a) ||
+        !same(sum_a, sum_b, sizeof sum_a))
         return "attn_softmax";
     k->attn_values_f16(o_a, s_a, factor, n_valid, Q, half, DIM);
     ref->attn_values_f16(o_b, s_a, factor, n_valid, Q, half, DIM);

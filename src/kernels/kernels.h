@@ -165,16 +165,16 @@ struct kernels {
      * Positions that are not filled yet hold zeros or old finite numbers.
      *
      * scores:  s[j * 64 + p] = (fma chain over i ascending of q[j * dim + i] * k(p, i), from 0) * scale
-     * softmax: over the first n_valid >= 1 scores of one query:
-     *            m = max(*max, scores); factor = exp_f32(*max - m) (0 when *max is -inf);
+     * softmax: per query j, over the first n_valid[j] >= 1 scores:
+     *            m = max(max[j], scores); factor[j] = exp_f32(max[j] - m) (0 when max[j] is -inf);
      *            p = exp_f32(s - m) in place, the rest of the 64 set to 0;
      *            t = 16-lane sum of all 64 p (plain adds, ascending, then the tree);
-     *            *sum = fma(*sum, factor, t); *max = m; returns factor.
+     *            sum[j] = fma(sum[j], factor[j], t); max[j] = m.
      * values:  o[j * dim + i] = o * factor[j], then for p < n_valid[j], ascending,
      *            o = fma(prob[j * 64 + p], v(p, i), o).   Masked positions are skipped. */
     void (*attn_scores_f16)(float *s, const float *q, size_t n_q, const uint16_t *k, size_t dim, float scale);
     void (*attn_scores_f32)(float *s, const float *q, size_t n_q, const float *k, size_t dim, float scale);
-    float (*attn_softmax)(float *s, size_t n_valid, float *max, float *sum);
+    void (*attn_softmax)(float *s, float *factor, const size_t *n_valid, size_t n_q, float *max, float *sum);
     void (*attn_values_f16)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const uint16_t *v,
                             size_t dim);
     void (*attn_values_f32)(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const float *v,

@@ -309,7 +309,7 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
     scores(s, q, n_q, k, dim, scale, false);
 }
 
-static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+static float softmax_of_one(float *s, size_t n_valid, float *max, float *sum)
 {
     float before = *max, m = before, lane[4];
     float32x4_t largest = vdupq_n_f32(m);
@@ -342,6 +342,12 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
     *sum = fma_f32(*sum, factor, fold(lanes));
     *max = m;
     return factor;
+}
+
+static void attn_softmax(float *s, float *factor, const size_t *n_valid, size_t n_q, float *max, float *sum)
+{
+    for (size_t j = 0; j < n_q; j++)
+        factor[j] = softmax_of_one(s + j * ATTN_TILE, n_valid[j], &max[j], &sum[j]);
 }
 
 /* o += prob * v for positions [begin, end) and 16 dimensions from i on. */

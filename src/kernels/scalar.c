@@ -193,7 +193,7 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
     scores(s, q, n_q, k, dim, scale, read_f32);
 }
 
-static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
+static float softmax_of_one(float *s, size_t n_valid, float *max, float *sum)
 {
     float m = *max, lane[LANES] = {0};
     for (size_t p = 0; p < n_valid; p++)
@@ -207,6 +207,12 @@ static float attn_softmax(float *s, size_t n_valid, float *max, float *sum)
     *sum = fma_f32(*sum, factor, fold_lanes(lane));
     *max = m;
     return factor;
+}
+
+static void attn_softmax(float *s, float *factor, const size_t *n_valid, size_t n_q, float *max, float *sum)
+{
+    for (size_t j = 0; j < n_q; j++)
+        factor[j] = softmax_of_one(s + j * ATTN_TILE, n_valid[j], &max[j], &sum[j]);
 }
 
 static inline void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
