@@ -59,6 +59,7 @@ TEMPLATE void many_lines(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], co
                          const float *s, const int32_t *sum, size_t n, size_t planes)
 {
     __m512i p[LINES];
+    const size_t tokens = n / planes; /* under sanitizers a division in its condition keeps a loop from being unrolled */
     UNROLL
     for (size_t l = 0; l < n; l++)
         p[l] = _mm512_setzero_si512();
@@ -72,7 +73,7 @@ TEMPLATE void many_lines(float (*acc)[SIGN_ROWS], const __m512i bytes[STEPS], co
         }
     }
     UNROLL
-    for (size_t t = 0; t < n / planes; t++) {
+    for (size_t t = 0; t < tokens; t++) {
         __m512i under = planes == 1 ? p[t] : _mm512_add_epi32(_mm512_slli_epi32(p[t * planes], 7), p[t * planes + planes - 1]);
         __m512i isum = _mm512_sub_epi32(_mm512_slli_epi32(under, 1), _mm512_set1_epi32(sum[t]));
         __m512 ds = _mm512_mul_ps(_mm512_load_ps(d), _mm512_set1_ps(s[t]));

@@ -170,6 +170,7 @@ TEMPLATE void sign_lines(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2],
                          const float *s, const int32_t *sum, size_t n, size_t planes)
 {
     __m256i p[4][2];
+    const size_t tokens = n / planes; /* under sanitizers a division in its condition keeps a loop from being unrolled */
     UNROLL
     for (size_t l = 0; l < n; l++)
         p[l][0] = p[l][1] = _mm256_setzero_si256();
@@ -185,7 +186,7 @@ TEMPLATE void sign_lines(float (*acc)[SIGN_ROWS], const __m256i bytes[STEPS][2],
         }
     }
     UNROLL
-    for (size_t t = 0; t < n / planes; t++) {
+    for (size_t t = 0; t < tokens; t++) {
         UNROLL
         for (size_t eight = 0; eight < 2; eight++) {
             float *a = acc[t] + 8 * eight;
