@@ -178,10 +178,11 @@ static void code_rows(const struct matmul *m, const struct matmul_op *op, size_t
 static void q1_rows(const struct matmul *m, float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups,
                     struct q1_next next)
 {
+    const struct q1_next none = {0}; /* while the same weights meet further tokens */
     size_t chunk = m->q1->max_tokens, stride = packed_stride(m->q1, groups, m->tokens);
     for (size_t t0 = 0; t0 < m->tokens; t0 += chunk)
         m->q1->run(y + t0 * y_stride, y_stride, w, row0, row1, groups, (const uint8_t *)m->packed + t0 / chunk * stride,
-                   MIN(m->tokens - t0, chunk), t0 + chunk < m->tokens ? (struct q1_next){0} : next);
+                   MIN(m->tokens - t0, chunk), t0 + chunk < m->tokens ? none : next);
 }
 
 /* The same for 64 rows side by side: row0 is a multiple of 64. A family that wants rows gets
