@@ -100,6 +100,7 @@ rm "$TMP/large"
 
 # --- a million requests
 awk 'BEGIN { for (i = 1; i <= 1000000; i++) printf "{\"custom_id\":\"%d\",\"prompt\":\"%d\",\"max_tokens\":1}\n", i, i % 10 }' >"$TMP/million"
+rm "$TMP/out"
 limited 400000 "$SIGNUM" batch -m $model -q --raw --simple -t 2 -np 16 -i "$TMP/million" -o "$TMP/out" || fail "a million requests"
 [ "$(wc -l <"$TMP/out")" -eq 1000000 ] || fail "a million requests, $(wc -l <"$TMP/out") records"
 limited 400000 "$SIGNUM" batch -m $model -q --raw --simple -t 2 -np 16 -i "$TMP/million" -o "$TMP/out" --resume || fail "resuming a million"
