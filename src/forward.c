@@ -87,6 +87,10 @@ struct step {
     float *out;
 };
 
+enum {
+    SILU_GRAIN = 2048 /* a microsecond: below that waking a thread costs more */
+};
+
 /* Rows per piece of a loop that touches `width` floats of each row. */
 static size_t grain(size_t width) { return MAX((size_t)8192 / width, (size_t)1); }
 
@@ -151,12 +155,12 @@ static void add_rows(void *arg, size_t begin, size_t end, int worker)
     s->f->mm.kernels->add(s->f->x + begin * width, s->f->h + begin * width, (end - begin) * width);
 }
 
-static void silu_rows(void *arg, size_t begin, size_t end, int worker)
+/* Items are single numbers: the rows lie one behind the other. */
+static void silu_numbers(void *arg, size_t begin, size_t end, int worker)
 {
     (void)worker;
     const struct step *s = arg;
-    size_t width = s->f->model->n_ff;
-    s->f->mm.kernels->silu_mul(s->f->gate + begin * width, s->f->gate + begin * width, s->f->up + begin * width, (end - begin) * width);
+    s->f->mm.kernels->silu_mul(s->f->gate + begin, s->f->gate + begin, s->f->up + begin, end - begin);
 }
 
 static enum sg_status damaged(struct sg_error *err)
@@ -221,7 +225,7 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     pool_run(pool, n, grain(m->n_embd), norm_rows, s);
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->gate, &l->up}, 2, err));
     multiply(f, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2, &l->down);
-    pool_run(pool, n, grain(m->n_ff), silu_rows, s);
+    pool_run(pool, n * m->n_ff, SILU_GRAIN, silu_numbers, s);
     TRY(prepare(f, f->gate, n, m->n_ff, (const struct tensor *const[]){&l->down}, 1, err));
     multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1, s->layer_index + 1 < m->n_layers ? &l[1].q : &m->output);
     pool_run(pool, n, grain(m->n_embd), add_rows, s);

@@ -32,14 +32,16 @@ struct matmul {
     int8_t *q;    /* (tokens, cols), or of wide activations (tokens, WIDE_PLANES, cols) */
     float *scale; /* (tokens, cols / 128) */
     void *packed;
-    const struct q1_family *q1;
-    bool by_blocks;    /* q1 reads QUANT_Q1_0_R64 as it is */
-    uint8_t *unpacked; /* (threads, 64 rows of max_cols): else here, as Q1_0 */
-    float *rows;       /* (threads, max_cols): a dequantized row per worker */
-    int8_t *codes;     /* (threads, max_cols) */
+    const struct q1_family *q1; /* NULL: no weight wants a packed input */
+    size_t chunk;               /* tokens that are packed together */
+    bool own_packed;            /* every thread packs for itself, when matmul_run begins */
+    bool by_blocks;             /* q1 reads QUANT_Q1_0_R64 as it is */
+    uint8_t *unpacked;          /* (threads, 64 rows of max_cols): else here, as Q1_0 */
+    float *rows;                /* (threads, max_cols): a dequantized row per worker */
+    int8_t *codes;              /* (threads, max_cols) */
     float *code_scales;
-    bool *finite;       /* (max_tokens) */
-    atomic_bool *begun; /* (threads) whether somebody has the unit that this worker begins with */
+    atomic_bool *finite; /* whether all of the input is */
+    atomic_bool *begun;  /* (threads) whether somebody has the unit that this worker begins with */
 };
 
 /* Carves the scratch for inputs up to max_tokens x max_cols. Call with a measuring
