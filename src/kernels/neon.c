@@ -600,6 +600,97 @@ static const struct q1_family *pick_wide_tables(size_t tokens)
     return &wide_tables;
 }
 
+/* ------------------------------------------------- "tables", 64 rows side by side
+ *
+ * The layout of r64.h, 16 rows in a register: no transpose. */
+
+enum {
+    R64_AHEAD = 2304, /* bytes from what is read to what is fetched; not measured on such a machine */
+};
+
+/* Byte k of 16 rows in x[k], and their scales: of rows 4 i .. 4 i + 3 in d[i]. */
+TEMPLATE void r64_quarter(uint8x16_t x[16], float32x4_t d[4], const uint8_t *block, size_t quarter)
+{
+    float32x4_t s[4]; /* s[i]: of rows i, 4 + i, 8 + i, 12 + i */
+    UNROLL
+    for (size_t k = 0; k < 16; k++)
+        x[k] = vld1q_u8(block + R64_SCALE_BYTES + R64_ROWS * k + 16 * quarter);
+    UNROLL
+    for (size_t i = 0; i < 4; i++)
+        s[i] = vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(block + 32 * i + 8 * quarter)));
+    float32x4_t a = vzip1q_f32(s[0], s[2]), b = vzip1q_f32(s[1], s[3]), c = vzip2q_f32(s[0], s[2]), e = vzip2q_f32(s[1], s[3]);
+    d[0] = vzip1q_f32(a, b);
+    d[1] = vzip2q_f32(a, b);
+    d[2] = vzip1q_f32(c, e);
+    d[3] = vzip2q_f32(c, e);
+}
+
+TEMPLATE void r64_rows(float *y, size_t y_stride, const uint8_t *block, size_t n, size_t groups, const void *packed, size_t tokens)
+{
+    const uint8_t *sums = packed;
+    const float *s = (const float *)(const void *)(sums + groups * tokens * TABLE_BYTES);
+    float acc[TABLE_TOKENS][R64_ROWS] = {0};
+    for (size_t g = 0; g < groups; g++, block += R64_BLOCK_BYTES) {
+        for (size_t quarter = 0; quarter < 4; quarter++) {
+            uint8x16_t x[16];
+            float32x4_t d[4];
+            r64_quarter(x, d, block, quarter);
+            for (size_t line = 0; line < R64_BLOCK_BYTES / 4; line += 64) /* beyond the weights too: a hint never faults */
+                __builtin_prefetch((const void *)((uintptr_t)block + R64_AHEAD + R64_BLOCK_BYTES / 4 * quarter + line), 0, 3);
+            for (size_t t = 0; t < tokens; t++)
+                add_group(acc[t] + 16 * quarter, x, d, sums + (g * tokens + t) * TABLE_BYTES, s[g * tokens + t]);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        memcpy(y + t * y_stride, acc[t], n * sizeof(float));
+}
+
+static void r64_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
+{
+    (void)next;
+    for (size_t r = row0; r < row1; r += R64_ROWS) {
+        const uint8_t *block = w + r / R64_ROWS * groups * R64_BLOCK_BYTES;
+        size_t n = MIN(row1 - r, (size_t)R64_ROWS);
+        if (tokens == 1)
+            r64_rows(y + r, y_stride, block, n, groups, packed, 1);
+        else
+            r64_rows(y + r, y_stride, block, n, groups, packed, tokens);
+    }
+}
+
+static const struct q1_family r64_tables = {"tables", R64_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, r64_run};
+
+/* Without a transpose to share, more tokens cost as many times one; see q1_auto. */
+static const struct q1_family *pick_r64(size_t tokens) { return tokens <= TABLE_TOKENS ? &r64_tables : NULL; }
+
+static void rows_of_r64(uint8_t *rows, const uint8_t *blocks, size_t groups)
+{
+    size_t stride = groups * Q1_BYTES;
+    for (size_t g = 0; g < groups; g++, blocks += R64_BLOCK_BYTES, rows += Q1_BYTES) {
+        for (size_t quarter = 0; quarter < 4; quarter++) {
+            uint8x16_t x[16], half[16], z[4];
+            uint8_t *first = rows + 16 * quarter * stride + 2;
+            UNROLL
+            for (size_t k = 0; k < 16; k++)
+                x[k] = vld1q_u8(blocks + R64_SCALE_BYTES + R64_ROWS * k + 16 * quarter);
+            UNROLL
+            for (size_t i = 0; i < 4; i++)
+                interleave(half + 4 * i, x[i], x[i + 4], x[i + 8], x[i + 12]);
+            UNROLL
+            for (size_t i = 0; i < 4; i++) {
+                interleave(z, half[i], half[i + 4], half[i + 8], half[i + 12]);
+                UNROLL
+                for (size_t k = 0; k < 4; k++)
+                    vst1q_u8(first + (4 * i + k) * stride, z[k]);
+            }
+        }
+        for (size_t i = 0; i < 4; i++)
+            for (size_t j = 0; j < 16; j++)
+                memcpy(rows + (4 * j + i) * stride, blocks + 2 * (16 * i + j), 2);
+    }
+}
+
 /* ----------------------------------------------------------- family "sign"
  *
  * A row's bits become masks once, then select the activations of four tokens. */
@@ -809,6 +900,8 @@ const struct kernels kernels_neon = {
     .peak_i8 = peak_i8,
     .peak_f32 = peak_f32,
     .q1 = {pick_sign, pick_popcount, pick_tables},
+    .r64 = pick_r64,
+    .r64_to_rows = rows_of_r64,
     .q1_auto = q1_auto,
     .q1_wide = {pick_wide_sign, NULL, pick_wide_tables},
     .q1_wide_auto = q1_auto,

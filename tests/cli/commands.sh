@@ -22,7 +22,7 @@ expect 0 "$SIGNUM" help
 expect 0 "$SIGNUM" --version
 grep -q numerics "$TMP/out" || fail "no numerics version"
 expect 0 "$SIGNUM" help run
-[ "$(wc -l <"$TMP/out")" -le 56 ] || fail "help run does not fit a screen"
+[ "$(wc -l <"$TMP/out")" -le 57 ] || fail "help run does not fit a screen"
 [ "$(grep -n Examples: "$TMP/out" | cut -d : -f 1)" -gt "$(grep -n Output: "$TMP/out" | cut -d : -f 1)" ] || fail "help run does not end with examples"
 expect 0 "$SIGNUM" help sampling
 expect 0 "$SIGNUM" run --help
