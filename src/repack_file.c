@@ -330,6 +330,9 @@ static enum sg_status write_output(struct conversion *c, const char *out, struct
         fail(err, status, "%s: %s", shown, why.message);
     else if (status != SG_OK)
         fail(err, status, "%s", why.message);
+    /* The original may be deleted next, and some file systems notice only now that they are full. */
+    if (status == SG_OK && fsync(c->fd) != 0)
+        status = fail(err, SG_FAIL, "%s: %s", shown, strerror(errno));
     if (close(c->fd) != 0 && status == SG_OK)
         status = fail(err, SG_FAIL, "%s: %s", shown, strerror(errno));
     struct gguf again;

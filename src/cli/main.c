@@ -130,6 +130,7 @@ int main(int argc, char **argv)
     handle(SIGHUP, on_interrupt);
     handle(SIGBUS, on_bus_error);
     handle(SIGPIPE, SIG_DFL); /* a reader that went away ends us quietly, even if our parent ignores SIGPIPE */
+    handle(SIGXFSZ, SIG_IGN); /* a write beyond `ulimit -f` fails like one to a full disk, and what was begun is removed */
 
     const char *name = argc > 1 ? argv[1] : NULL;
     struct sg_error err;
