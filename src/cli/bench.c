@@ -169,7 +169,9 @@ static struct rates rates_of(const struct bench *b, const struct result *r)
     x.read_limit = r->machine.read_bytes;
     x.macs = (double)(p->macs + p->attention_macs) / tokens;
     x.multiply = per((double)p->macs, x.seconds);
-    x.multiply_limit = b->o->act == SG_ACT_F32 ? r->machine.f32_macs : r->machine.int8_macs;
+    x.multiply_limit = b->o->act == SG_ACT_F32     ? r->machine.f32_macs
+                       : b->o->act == SG_ACT_INT16 ? r->machine.int8_macs / 2 /* for two planes */
+                                                   : r->machine.int8_macs;
     x.attention = per((double)p->attention_macs, p->attention);
     x.attention_limit = b->o->type_k == SG_KV_Q8_0 && b->o->type_v == SG_KV_Q8_0 ? r->machine.int8_macs : r->machine.f32_macs;
     return x;
@@ -470,14 +472,26 @@ static enum sg_status tune(struct bench *b, struct sg_error *err)
     return cli_flush(stdout, err);
 }
 
+/* What measures something else has no use for the tests' lists and formats. */
+static enum sg_status check_options(const struct options *o, struct sg_error *err)
+{
+    const char *mode = o->bench_spec ? "--spec" : o->kernels ? "--kernels" : o->tune ? "--tune" : NULL;
+    if (!mode)
+        return SG_OK;
+    if ((o->bench_spec != NULL) + o->kernels + o->tune > 1)
+        return fail(err, SG_USAGE, "--spec, --kernels and --tune are separate measurements");
+    if (o->bench_prompts || o->bench_gens || o->bench_depths || o->bench_threads || o->format != 0)
+        return fail(err, SG_USAGE, "%s takes no -p, -n, -d, -t or -o (SIGNUM_THREADS sets the number of threads)", mode);
+    return SG_OK;
+}
+
 int cmd_bench(struct options *o)
 {
     struct bench b = {.o = o, .out = stdout};
     struct sg_error err;
-    enum sg_status status = o->bench_spec ? bench_speculation(o, &err)
-                            : o->kernels  ? bench_kernels(&err)
-                            : o->tune     ? tune(&b, &err)
-                                          : bench(&b, &err);
+    enum sg_status status = check_options(o, &err);
+    if (status == SG_OK)
+        status = o->bench_spec ? bench_speculation(o, &err) : o->kernels ? bench_kernels(&err) : o->tune ? tune(&b, &err) : bench(&b, &err);
     for (size_t i = 0; i < b.n_results; i++)
         free(b.results[i].seconds);
     free(b.results);

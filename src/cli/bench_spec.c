@@ -54,9 +54,10 @@ static enum sg_status read_text(struct trial *t, struct sg_error *err)
 {
     static const char line[] = "\n=====\n";
     struct buf text = {0};
-    TRY(file_read(&text, t->o->bench_spec, (size_t)1 << 24, err));
+    enum sg_status status = file_read(&text, t->o->bench_spec, (size_t)1 << 24, err);
     buf_putc(&text, '\0');
-    enum sg_status status = text.failed ? fail_memory(err, text.len, "the text") : SG_OK;
+    if (status == SG_OK && text.failed)
+        status = fail_memory(err, text.len, "the text");
     const char *cut = status == SG_OK ? strstr(text.data, line) : NULL;
     if (status == SG_OK && !cut)
         status = fail(err, SG_USAGE, "\"%.200s\" has no line ===== between prompt and answer", t->o->bench_spec);
@@ -144,8 +145,6 @@ enum sg_status bench_speculation(struct options *o, struct sg_error *err)
 {
     if (o->n_words > 1 || (o->n_words && o->model))
         return fail(err, SG_USAGE, "one model at a time");
-    if (o->format != 0)
-        return fail(err, SG_USAGE, "--spec writes only a table (-o md)");
     if (o->n_words)
         o->model = o->words[0];
     struct trial t = {.o = o};

@@ -166,6 +166,10 @@ wait $pid || status=$?
 [ $status -eq 130 ] || fail "interrupt ends with $status"
 [ "$(tail -c 1 "$TMP/out" | od -An -c | tr -d ' ')" = '\n' ] || fail "no newline after an interrupt"
 
+# --- a level without the wanted family says for which activations
+SIGNUM_ISA=scalar expect 2 "$SIGNUM" run -m $model --act int16 --matmul tables -n 1 Hello
+err_has "for --act int16"
+
 # --- bench: llama-bench's fields; every kernel agrees with the specification
 expect 0 "$SIGNUM" bench -m $model -p 16 -n 4 -d 0,32 -t 1,2 -r 2 -o json
 for field in n_prompt n_gen n_depth n_threads avg_ts stddev_ts samples_ns bandwidth_share int8_peak multiply_share attention_share; do
@@ -184,4 +188,8 @@ echo 'no answer' >"$TMP/text"
 expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text"
 err_has '====='
 expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text" -o json
+expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text" -t 1
+err_has "--spec takes no"
+expect 2 "$SIGNUM" bench -m $model --tune -n 4
+expect 2 "$SIGNUM" bench --kernels --tune
 expect 1 "$SIGNUM" bench -m $model --spec "$TMP/missing"
