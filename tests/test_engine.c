@@ -413,9 +413,6 @@ TEST(engine_rewind_and_fork)
     check_rewind_and_fork(SG_KV_Q8_0);
 }
 
-#if defined(__x86_64__)
-/* A host program linked with -ffast-math flushes denormals; results must not care, and the
- * host must find its mode as it was. Rounding direction likewise. */
 /* Made-up contexts: finite, and going on after them works. */
 TEST(engine_pretend)
 {
@@ -434,6 +431,9 @@ TEST(engine_pretend)
     }
 }
 
+#if defined(__x86_64__)
+/* A host program linked with -ffast-math flushes denormals; results must not care, and the
+ * host must find its mode as it was. Rounding direction likewise. */
 TEST(engine_float_environment)
 {
     const struct golden_sequence *s = longest(golden_load("q1-tied"));
