@@ -592,6 +592,8 @@ enum sg_status batch_request_read(struct batch_request **out, struct batch_defau
     enum sg_status status = json_parse(&j, text, len, err);
     if (status != SG_OK) {
         line_id(number, id);
+        if (status != SG_NO_MEMORY && len && text[strspn(text, " \t")] != '{')
+            return fail(err, SG_USAGE, "the line is no JSON object (--lines takes plain text, --csv a table)");
         return status == SG_NO_MEMORY ? status : SG_USAGE;
     }
     struct batch_request *r = calloc(1, sizeof *r);
