@@ -223,7 +223,7 @@ static const char *test_r64(const struct kernels *k, uint64_t *state)
     };
     uint8_t w[2 * GROUPS * R64_BLOCK_BYTES], rows[R64_ROWS * GROUPS * Q1_BYTES], want[sizeof rows];
     int8_t q[TOKENS * GROUPS * GROUP];
-    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
+    float scale[TOKENS * GROUPS], a[TOKENS * ROWS] = {0}, b[TOKENS * ROWS] = {0};
     _Alignas(64) uint8_t packed[PACKED];
     for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
         w[i] = i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
