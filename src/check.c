@@ -73,13 +73,15 @@ static bool look_at_blocks(struct scales *s, const struct gguf_tensor *t)
 {
     size_t cols = (size_t)t->dims[0], rows = (size_t)t->dims[1], groups = cols / GROUP;
     uint8_t *buffer = malloc(R64_ROWS * groups * Q1_BYTES);
-    for (size_t r = 0; r < rows && buffer; r += R64_ROWS) {
+    if (!buffer)
+        return false;
+    for (size_t r = 0; r < rows; r += R64_ROWS) {
         size_t n = MIN(rows - r, (size_t)R64_ROWS);
         r64_to_rows(buffer, t->data + r / R64_ROWS * groups * R64_BLOCK_BYTES, n, groups);
         look_at(s, QUANT_Q1_0, buffer, n * cols, r * cols);
     }
     free(buffer);
-    return buffer;
+    return true;
 }
 
 static void check_tensor(struct check *c, const struct gguf *g, const struct gguf_tensor *t)
