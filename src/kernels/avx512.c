@@ -737,10 +737,6 @@ static int q1_wide_auto(size_t tokens) /* tables lead by a third at any number o
     return 2;
 }
 
-/* 64 rows side by side: for one token AVX2's tables of nibbles are the fastest, as measured there;
- * for more the tables above, which need rows. */
-static const struct q1_family *pick_r64(size_t tokens) { return tokens == 1 ? kernels_avx2.r64(tokens) : NULL; }
-
 /* -------------------------------------------------------------------- peak */
 
 static inline __m512i step_i8(__m512i sum, __m512i a, __m512i b) { return _mm512_add_epi16(sum, _mm512_maddubs_epi16(a, b)); }
@@ -769,5 +765,4 @@ const struct kernels kernels_avx512 = {
     .q1_auto = q1_auto,
     .q1_wide = {NULL, NULL, pick_wide_tables},
     .q1_wide_auto = q1_wide_auto,
-    .r64 = pick_r64,
 };
