@@ -3,7 +3,7 @@
     evaluate.py make OUT.jsonl                              writes the question set
     evaluate.py answer CHECKPOINT EVAL.jsonl ANSWERS.jsonl [questions per ability]
     evaluate.py ask CHECKPOINT "question" ...               one greedy answer each
-    evaluate.py stories CHECKPOINT N [temperature]          N sampled stories, with the faults that score.py sees
+    evaluate.py stories OUT.jsonl N                         N held-out requests for stories, to be sampled by signum batch
 
 Split "combination": wordings of the training grammar around a pair, list or entity that training never put there (see
 corpus.turn). Split "wording": wordings with an alternative that training never uses.
@@ -17,9 +17,7 @@ import numpy as np
 import bpe
 import checkpoint
 import corpus
-import stories
 from net import Net, ints
-from score import fault
 
 SEED = 20261122
 PER_SPLIT = {"combination": 30, "wording": 20}
@@ -49,7 +47,7 @@ def prompt(messages):
     return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages) + corpus.ASSISTANT
 
 
-def generate(net, tokenizer, prompts, limit=160, choose=np.argmax):
+def generate(net, tokenizer, prompts, limit=160):
     """Continues all prompts side by side until <|im_end|>. No KV cache: the sequences are short."""
     running = {i: tokenizer.encode(p) for i, p in enumerate(prompts)}
     answers = {i: [] for i in running}
@@ -69,7 +67,7 @@ def generate(net, tokenizer, prompts, limit=160, choose=np.argmax):
                 want += [-1] * (len(ids) - 1) + [0]
             logits = net.logits((ints(token), ints(start), ints(pos), ints(want)))
             for row, i in zip(logits, batch):
-                best = int(choose(row))
+                best = int(np.argmax(row))
                 if best in (tokenizer.end, tokenizer.eot):
                     del running[i]
                     continue
@@ -94,6 +92,14 @@ def main():
             for item in make():
                 print(json.dumps(item, ensure_ascii=False), file=f)
         return
+    if command == "stories":
+        rng = random.Random(SEED + 1)
+        with open(rest[0], "w", encoding="utf-8") as f:
+            for i in range(int(rest[1])):
+                question, _, expect = corpus.turn(rng, "story", False, "combination")
+                print(json.dumps({"id": f"story-{i + 1}", "ability": "story", "split": "combination", "seed": i + 1,
+                                  "messages": [{"role": "user", "content": question}], "expect": expect}), file=f)
+        return
     net, tokenizer, step = load(rest[0], __file__.rsplit("/", 1)[0] + "/tokenizer.json")
     if command == "ask":
         for question, answer in zip(rest[1:], generate(net, tokenizer, [prompt([{"role": "user", "content": q}]) for q in rest[1:]])):
@@ -115,17 +121,6 @@ def main():
             for item, answer in zip(items, answers):
                 print(json.dumps({"id": item["id"], "answer": answer}, ensure_ascii=False), file=f)
         print(f"step {step}: {len(items)} answers")
-    elif command == "stories":
-        rng, draw = random.Random(SEED), np.random.default_rng(SEED)
-
-        def sample(row, temperature=float(rest[2]) if len(rest) > 2 else 0.7, min_p=0.1):
-            p = np.exp(row - row.max())
-            p = np.where(p < min_p, 0, p) ** (1 / temperature)      # min_p before temperature, as signum does by default
-            return draw.choice(len(p), p=p / p.sum())
-        asks = [corpus.turn(rng, "story", False, "combination") for _ in range(int(rest[1]))]
-        for (question, _, expect), answer in zip(asks, generate(net, tokenizer, [prompt([{"role": "user", "content": q[0]}]) for q in asks],
-                                                               choose=sample)):
-            print(json.dumps({"question": question, "fault": fault(expect, answer), "answer": answer}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ import json
 import re
 import sys
 
+from words import COLOUR_NAMES, OBJECTS
+
 STARTS = set("""Once One Day Long The There On Soon He She It At In Every Today That So Then And From They I Yes Thank Do Try You My
 Come We His Her Its This Morning""".split())
 
 
 def story_fault(answer):
-    """None, or what is wrong with a story: a name before its introduction, a loop, no end."""
+    """None, or what is wrong with a story: a name before its introduction, "he" who becomes "she", a thing that changes, a loop, no
+    end."""
     introduced = set()
     for m in re.finditer(r"(?:(named|called) )?\b([A-Z][a-z]+)\b", answer):
         if m.group(1):
@@ -21,6 +24,13 @@ def story_fault(answer):
             introduced.add(m.group(2))
         elif m.group(2) not in STARTS and m.group(2) not in introduced:
             return "unknown name " + m.group(2)
+    if re.search(r"\b(he|his|him)\b", answer.lower()) and re.search(r"\b(she|her)\b", answer.lower()):
+        return "he and she"                         # in these stories a pronoun is always the hero's
+    things = set(re.findall(r"\b((?:%s) (?:%s))\b" % ("|".join(COLOUR_NAMES), "|".join(OBJECTS)), answer))
+    if len(things) > 1:
+        return "two things: " + ", ".join(sorted(things))
+    if "\ufffd" in answer:
+        return "broken UTF-8"
     if answer.rstrip()[-1:] not in (".", "!", '"'):
         return "no end"
     sentences = re.split(r"(?<=[.!?])\s+", answer)

@@ -21,6 +21,7 @@ parser.add_argument("--tokens", type=int, default=2048, help="tokens per step")
 parser.add_argument("--lr", type=float, default=1.2e-3)
 parser.add_argument("--warmup", type=int, default=100)
 parser.add_argument("--decay", type=float, default=1.0, help="share of the steps over which the rate falls to 0")
+parser.add_argument("--until", help="HH:MM: stop then; the rate falls to 0 by the clock, on a machine whose speed nobody knows")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--pid", help="file to write the process id to")
 parser.add_argument("--d", type=int, default=256)
@@ -55,7 +56,15 @@ def batch(tokenizer, seed, step, size):
         total += len(ids)
 
 
+began = end = time.time()
+if args.until:
+    hour, minute = map(int, args.until.split(":"))
+    end = time.mktime((*time.localtime()[:3], hour, minute, 0, 0, 0, -1))
+
+
 def rate(step):
+    if args.until:
+        return args.lr * min(1, max(0, (end - time.time()) / (end - began)))
     falling = (args.steps - args.start) * args.decay
     return args.lr * min(1, (step + 1 - args.start) / args.warmup, max(0, (args.steps - step) / falling))
 
@@ -95,6 +104,8 @@ def main():
             print(f"{step + 1} loss {loss / count:.4f} norm {norm:.2f} rate {rate(step):.2e} {tokens / spent:.0f} tok/s "
                   f"{time.strftime('%H:%M:%S')}", file=log)
             since, tokens, loss, count = time.time(), 0, 0.0, 0
+        if args.until and time.time() > end:
+            stop.append(1)
         if stop or time.time() - saved > 240 or step + 1 == args.steps:
             checkpoint.save(path, config, step + 1, latent, mom, var)
             saved = time.time()

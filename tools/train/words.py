@@ -75,6 +75,19 @@ SYLLABLES = """ba be bo da de di do fa fi ga go ka ke ki ko la le li lo ma me mi
 sa se si so ta te ti to va ve vi za ze zo lan ren mar tor vin bel dor fen gar hal jor kel lin mor nel per quin ros
 sen tam ul vor wen xan yor zel""".split()
 
+# People who only ever join a story: no hero is named like them unless it was asked for, so that two of one name are rare.
+PALS = """Tom Lily Sam Mia Ben Anna Max Emma Leo Ella Tim Lucy Jack Rosa Paul Nina Finn Clara Hugo Ruth Otto Vera Karl Molly Fred Daisy
+Gus Holly Joe Betty Nick Greta""".split()
+# Rarer names, for what must be copied letter by letter.
+RARE_NAMES = """Ruby Pearl Agnes Beatrix Cecily Dagmar Edith Freya Gwen Hazel Iris Judith Klara Lotte Mabel Naomi Odette Penelope
+Quinn Rebecca Sabine Thea Ursula Valerie Winnie Xenia Yvonne Zelda Amira Bianca Chiara Delphine Elif Farah Giulia Hana Imani Jasmine
+Keiko Lucia Marisol Nadia Oksana Petra Rania Saskia Tatiana Uma Vivian Wanda Yasmin Zara Alfred Boris Cedric Dmitri Edwin Floyd Gilbert
+Howard Isaac Jasper Klaus Lorenzo Marcus Neville Orlando Percy Quentin Rupert Stefan Tobias Ulrich Vincent Wilbur Xavier Yusuf Zachary
+Abdul Bjorn Cormac Dario Emre Farid Gustav Hiro Igor Javier Kenji Luca Mehmet Nikolai Oleg Pedro Rafael Santiago Takeshi Umberto Viktor
+Wei Yannick Zoltan Barnaby Clementine Rosalind Ferdinand Josephine Maximilian Charlotte Christopher Elizabeth Alexander Stephanie
+Benjamin Samantha Nathaniel Gabriella Sebastian Veronica Dominic Florence Harold Matilda Leonard Priscilla Randolph Smith Jones Kowalski
+Mueller Garcia Rossi Novak Kim Park Wang Sato Silva Okoro Patel Singh Cohen Larsen Moreau""".split()
+
 COLOUR_NAMES = "red blue green yellow orange purple pink brown black white grey silver golden".split()
 OBJECTS = """ball key book hat lamp bell map boat drum kite ring box cup stone coin flute basket mirror feather
 blanket scarf bag shell rope""".split()
