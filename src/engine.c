@@ -40,6 +40,8 @@ static enum sg_status open_kernels(struct sg_engine *e, const struct sg_options 
     if (wrong)
         return fail(err, SG_FAIL, "self-test: kernel %s of level %s computes wrong results on this CPU; SIGNUM_ISA=scalar avoids it", wrong,
                     e->kernels.level);
+    if (o->act == SG_ACT_F32 && o->matmul != SG_MATMUL_AUTO)
+        return fail(err, SG_USAGE, "--matmul chooses how integers are multiplied, and --act f32 has none");
     if (!matmul_has_family(&(struct matmul){.kernels = &e->kernels, .act = o->act, .family = o->matmul}))
         return fail(err, SG_USAGE, "this --matmul family does not exist at level %s%s", e->kernels.level,
                     o->act == SG_ACT_INT16 ? " for --act int16" : "");

@@ -169,6 +169,8 @@ wait $pid || status=$?
 # --- a level without the wanted family says for which activations
 SIGNUM_ISA=scalar expect 2 "$SIGNUM" run -m $model --act int16 --matmul tables -n 1 Hello
 err_has "for --act int16"
+expect 2 "$SIGNUM" run -m $model --act f32 --matmul tables -n 1 Hello
+err_has "--act f32 has none"
 
 # --- bench: llama-bench's fields; every kernel agrees with the specification
 expect 0 "$SIGNUM" bench -m $model -p 16 -n 4 -d 0,32 -t 1,2 -r 2 -o json
