@@ -50,13 +50,15 @@ static void report(struct batch *b, bool last)
     struct batch_totals t;
     batch_run_totals(b->run, &t);
     double seconds = 1e-6 * (double)(now - b->start_us) + 1e-9;
-    char line[256], of[32] = "", left[64];
+    char line[256], of[32] = "", left[64], running[48] = "";
+    put_time_left(left, sizeof left, b, seconds);
     if (b->total && !last)
         snprintf(of, sizeof of, "/%zu", b->total);
-    put_time_left(left, sizeof left, b, seconds);
-    snprintf(line, sizeof line, "%zu%s done, %zu failed%s; %zu running, prompt %.0f tok/s, answer %.1f tok/s",
-             b->done + b->output.n_recorded, of, b->failed, last ? "" : left, batch_run_active(b->run), (double)t.prompt_tokens / seconds,
-             (double)t.answer_tokens / seconds);
+    if (!last)
+        snprintf(running, sizeof running, " %zu running,", batch_run_active(b->run));
+    snprintf(line, sizeof line, "%zu%s done, %zu failed%s;%s prompt %.0f tok/s, answer %.1f tok/s",
+             b->done + b->output.n_recorded - b->output.n_failed, of, b->failed + b->output.n_failed, last ? "" : left, running,
+             (double)t.prompt_tokens / seconds, (double)t.answer_tokens / seconds);
     if (tty && !last)
         cli_status(line);
     else
@@ -73,10 +75,11 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
     if (!f)
         return fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
     fprintf(f,
-            "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%"
+            "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"failed_before\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%"
+            "zu,\"answer_tokens\":%"
             "zu,\"steps\":%zu,\"rows\":%zu,\"draft_n\":%zu,\"draft_n_accepted\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
-            b->done, b->failed, b->skipped, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows, t.proposed,
-            t.accepted, (long long)b->o->n_parallel, b->output.fingerprint);
+            b->done, b->failed, b->skipped, b->output.n_failed, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows,
+            t.proposed, t.accepted, (long long)b->o->n_parallel, b->output.fingerprint);
     bool ok = !ferror(f);
     return fclose(f) == 0 && ok ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
 }
@@ -292,6 +295,7 @@ int cmd_batch(struct options *o)
     batch_run_close(b.run);
     constraints_close(&b.d.constraints);
     sg_grammar_close(b.d.grammar);
+    bool failed = b.failed + b.output.n_failed > 0;
     batch_input_close(&b.input);
     if (batch_output_close(&b.output, &err) != SG_OK && status == SG_OK)
         code = cli_fail(&err);
@@ -304,5 +308,5 @@ int cmd_batch(struct options *o)
     buf_free(&b.id);
     if (code == SG_OK && cli_interrupted)
         return SG_INTERRUPTED;
-    return code == SG_OK && b.failed ? 5 : code;
+    return code == SG_OK && failed ? 5 : code;
 }

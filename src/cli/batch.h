@@ -122,6 +122,7 @@ struct batch_output {
     uint64_t (*seen)[2];
     size_t n_seen, seen_cap;
     size_t n_recorded; /* by the run that is resumed */
+    size_t n_failed;   /* of these, and they stay as they are */
     struct buf line;
 };
 

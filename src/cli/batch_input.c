@@ -218,7 +218,9 @@ static enum sg_status expand(const char *template, const struct json *j, struct 
             struct buf name = {0};
             buf_append(&name, p + 1, end ? (size_t)(end - p - 1) : 0);
             const struct json_node *value = end && name.data ? json_get(j, j->nodes, name.data) : NULL;
-            if (!value)
+            if (!end)
+                status = fail(err, SG_USAGE, "a { of the template is never closed; {{ stands for a brace");
+            else if (!value)
                 status = fail(err, SG_USAGE, "the template's field \"%.60s\" is not there", name.data ? name.data : "");
             else if (value->type == JSON_STRING)
                 json_string(j, value, &prompt);
@@ -295,7 +297,7 @@ enum sg_status batch_input_open(struct batch_input *in, const struct options *o,
     const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
     size_t len = path ? strlen(path) : 0;
     *in = (struct batch_input){.path = path ? path : "standard input", .lines = o->lines, .template = o->template};
-    in->csv = o->csv || (len > 4 && strcmp(path + len - 4, ".csv") == 0);
+    in->csv = o->csv || (len > 4 && (strcmp(path + len - 4, ".csv") == 0 || strcmp(path + len - 4, ".tsv") == 0));
     if (in->csv && !in->template)
         return fail(err, SG_USAGE, "CSV needs --template, which says how a row becomes a prompt");
     if (in->lines && (in->csv || in->template))

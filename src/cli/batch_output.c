@@ -139,6 +139,7 @@ static enum sg_status read_existing(struct batch_output *o, bool retry, struct s
             continue;
         status = claim(o, id.data ? id.data : "", id.len, RECORDED, &was, err);
         o->n_recorded++;
+        o->n_failed += failed;
         if (copy)
             fwrite(line, 1, (size_t)n, copy);
     }

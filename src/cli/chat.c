@@ -193,7 +193,9 @@ static void open_folders(struct chat *chat, struct buf *history)
         return;
     if (state_folder(&chat->sessions, "sessions", &err) != SG_OK || state_folder(&chat->caches, "kv", &err) != SG_OK ||
         state_folder(history, NULL, &err) != SG_OK) {
-        chat_say(chat, "nothing will be saved: %s", err.message);
+        int status = chat->status;
+        chat_complain(chat, "nothing will be saved: %s", err.message);
+        chat->status = status; /* answers are given all the same */
         buf_free(&chat->sessions);
         buf_free(&chat->caches);
         buf_free(history);

@@ -94,8 +94,9 @@ static const struct spec specs[] = {
      ctx_full_words},
 
     {"-p --prompt", "TEXT", "the prompt", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS, AT(prompt), 0, 0, NULL},
-    {"-f --file", "FILE", "read the prompt from FILE (- is stdin); after -p if both", INPUT, STRING,
-     CMD_RUN | CMD_TOKENIZE | CMD_LOGITS | CMD_PERPLEXITY, AT(prompt_file), 0, 0, NULL},
+    {"-f --file", "FILE", "read the prompt from FILE (- is stdin); after -p if both", INPUT, STRING, CMD_RUN | CMD_TOKENIZE | CMD_LOGITS,
+     AT(prompt_file), 0, 0, NULL},
+    {"-f --file", "FILE", "read from FILE", INPUT, STRING, CMD_PERPLEXITY | CMD_RENDER, AT(prompt_file), 0, 0, NULL},
     {"-sys --system --system-prompt", "TEXT", "system prompt", INPUT, STRING, GENERATE, AT(system), 0, 0, NULL},
     {"-sysf --system-prompt-file", "FILE", "system prompt from FILE", INPUT, STRING, GENERATE, AT(system_file), 0, 0, NULL},
     {"--raw -no-cnv --no-conversation", NULL, "no chat template: the prompt is continued as it is", INPUT, FLAG, CMD_RUN | CMD_BATCH,

@@ -13,7 +13,7 @@ points=${SIGNUM_TEST_KILLS-12}
 finish() { # NUMBER WHAT
     status=0
     batch -i "$TMP/in" -o "$TMP/killed" --resume -np $(($1 % 7 + 1)) -t $(($1 % 3 + 1)) || status=$?
-    [ $status -eq 5 ] || [ $status -eq 0 ] || fail "$2: resume ends with $status"
+    [ $status -eq 5 ] || fail "$2: resume ends with $status, though some requests failed"
     same_records "$TMP/one" "$TMP/killed" "$2: resumed gives other records"
 }
 
