@@ -75,9 +75,9 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
     if (!f)
         return fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
     fprintf(f,
-            "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"failed_before\":%zu,\"seconds\":%.3f,\"prompt_tokens\":%zu,\"cached_tokens\":%"
-            "zu,\"answer_tokens\":%"
-            "zu,\"steps\":%zu,\"rows\":%zu,\"draft_n\":%zu,\"draft_n_accepted\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
+            "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"failed_before\":%zu,\"seconds\":%.3f,"
+            "\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%zu,\"steps\":%zu,\"rows\":%zu,\"draft_n\":%zu,\"draft_n_"
+            "accepted\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
             b->done, b->failed, b->skipped, b->output.n_failed, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows,
             t.proposed, t.accepted, (long long)b->o->n_parallel, b->output.fingerprint);
     bool ok = !ferror(f);

@@ -53,20 +53,27 @@ static void rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
                           _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + i), r), _mm512_maskz_loadu_ps(rest, w + i)));
 }
 
-/* exp_f32 of mathfn.c, sixteen at a time. */
-static inline __m512 exp_ps(__m512 x)
+/* exp_f32 of mathfn.c, sixteen at a time, in two steps: exp(x) is 2^*n times what this returns.
+ * The lowest bits of *t are those of *n as an integer. */
+static inline __m512 exp_without_power(__m512 x, __m512 *t, __m512 *n)
 {
     const __m512 one = _mm512_set1_ps(1.0f), round = _mm512_set1_ps(0x1.8p23f);
-    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), round), n = _mm512_sub_ps(t, round);
-    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), r);
+    *t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), round);
+    *n = _mm512_sub_ps(*t, round);
+    __m512 r = _mm512_fmadd_ps(*n, _mm512_set1_ps(-0x1.62e430p-1f), x);
+    r = _mm512_fmadd_ps(*n, _mm512_set1_ps(0x1.05c610p-29f), r);
     __m512 p = _mm512_set1_ps(0x1.6a2426p-10f);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.1239e8p-7f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
     p = _mm512_fmadd_ps(p, r, one);
-    p = _mm512_fmadd_ps(p, r, one);
+    return _mm512_fmadd_ps(p, r, one);
+}
+
+static inline __m512 exp_ps(__m512 x)
+{
+    __m512 t, n, p = exp_without_power(x, &t, &n);
     p = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
     p = _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, _mm512_set1_ps(88.72f), _CMP_GT_OQ), _mm512_set1_ps(__builtin_inff()));
     p = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33f), _CMP_NLT_UQ), p);
@@ -177,17 +184,7 @@ static void attn_scores_f32(float *s, const float *q, size_t n_q, const float *k
  * NaN what it is. */
 static inline __m512 exp_of_negative(__m512 x)
 {
-    const __m512 one = _mm512_set1_ps(1.0f), round = _mm512_set1_ps(0x1.8p23f);
-    __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), round), round);
-    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), r);
-    __m512 p = _mm512_set1_ps(0x1.6a2426p-10f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.1239e8p-7f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
-    p = _mm512_fmadd_ps(p, r, one);
-    p = _mm512_fmadd_ps(p, r, one);
+    __m512 t, n, p = exp_without_power(x, &t, &n);
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33f), _CMP_NLT_UQ), p, n);
 }
 

@@ -49,6 +49,13 @@ while [ $n -lt "$points" ]; do
     finish $n "torn at byte $(wc -c <"$TMP/killed")"
 done
 
+# --- what failed before stays failed, and is said
+cp "$TMP/one" "$TMP/killed"
+status=0
+batch -i "$TMP/in" -o "$TMP/killed" --resume --summary "$TMP/summary" || status=$?
+[ $status -eq 5 ] || fail "resuming a finished run with failures ends with $status"
+grep -q '"done":0,"failed":0,"skipped":36,"failed_before":12,' "$TMP/summary" || fail "summary: $(cat "$TMP/summary")"
+
 # --- failed ones again; other settings, other models, other files and no record at all are refused
 cp "$TMP/one" "$TMP/killed"
 batch -i "$TMP/in" -o "$TMP/killed" --retry-failed
