@@ -1,25 +1,12 @@
 /* act16_avx2.h: the tables of AVX2 for activations in two planes. The includer defines first what
  * it has for tables of one plane: nibble_signs, nibble_sums, interleave, table and load_f16.
- * Layer: compute.
- *
- * A sum of four activations lies in -65532..65532; 65536 more makes it 4..131068, 17 bits, which
- * are split into parts of 6, 6 and 5: four lookups of 6 bits or eight of 5 fit a byte when added.
- * Three tables thus do what two times two of one plane each would. For every weight byte k: the
- * low parts of its lower nibble and of its upper one, the middle ones, the high ones: 96 bytes. */
+ * The tables are those of act16_tables.h. Layer: compute. */
 #ifndef SIGNUM_ACT16_AVX2_H
 #define SIGNUM_ACT16_AVX2_H
 
 #include <immintrin.h>
 
-#include "kernels.h"
-
-enum {
-    WIDE_BYTE = 96,              /* of tables for one weight byte */
-    WIDE_GROUP = 16 * WIDE_BYTE, /* for one group and token */
-    WIDE_BIAS = 32 * 65536,      /* what 32 lookups are too large by */
-};
-
-static size_t wide_tables_bytes(size_t groups, size_t tokens) { return groups * tokens * (WIDE_GROUP + sizeof(float)); }
+#include "act16_tables.h"
 
 /* The three parts of a nibble's 16 sums in 16-bit lanes. */
 static inline void nibble_parts(__m256i part[3], const int8_t *high, const int8_t *low, __m256i signs0, __m256i signs1)

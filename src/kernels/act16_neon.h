@@ -1,23 +1,12 @@
 /* act16_neon.h: NEON for activations in two planes: their quantization, and tables of three
  * parts. The includer defines first what it has for one plane: magnitude, round_eight, q8_scale
- * and nibble_sums. Layer: compute.
- *
- * A sum of four activations lies in -65532..65532; 65536 more makes it 4..131068, 17 bits, which
- * are split into parts of 6, 6 and 5: four lookups of 6 bits or eight of 5 fit a byte when added.
- * For every weight byte k: the low parts of its lower nibble and of its upper one, the middle
- * ones, the high ones: 96 bytes. */
+ * and nibble_sums. The tables are those of act16_tables.h. Layer: compute. */
 #ifndef SIGNUM_ACT16_NEON_H
 #define SIGNUM_ACT16_NEON_H
 
 #include <arm_neon.h>
 
-#include "kernels.h"
-
-enum {
-    WIDE_BYTE = 96,              /* of tables for one weight byte */
-    WIDE_GROUP = 16 * WIDE_BYTE, /* for one group and token */
-    WIDE_BIAS = 32 * 65536,      /* what 32 lookups are too large by */
-};
+#include "act16_tables.h"
 
 /* Nothing needs clamping: |x| * (WIDE_MOST / amax) is at most a few ulps above WIDE_MOST. */
 static bool quantize_i16(int8_t *high, int8_t *low, float *scale, const float *x, size_t n)
@@ -39,8 +28,6 @@ static bool quantize_i16(int8_t *high, int8_t *low, float *scale, const float *x
     }
     return true;
 }
-
-static size_t wide_tables_bytes(size_t groups, size_t tokens) { return groups * tokens * (WIDE_GROUP + sizeof(float)); }
 
 /* The three tables of one nibble, 32 bytes apart. */
 static inline void wide_nibble_tables(uint8_t *out, int16x4_t high, int16x4_t low)
