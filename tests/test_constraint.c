@@ -101,11 +101,13 @@ static struct sg_grammar *borrow(struct constraints *c, const char *body, enum s
 {
     struct json j;
     struct sg_grammar *grammar = NULL;
+    struct form_name name;
     struct sg_error err = {0};
     CHECK(json_parse(&j, body, strlen(body), NULL) == SG_OK);
-    enum sg_status status = constraints_borrow(c, &j, &j.nodes[0], &grammar, &err);
+    enum sg_status status = constraints_borrow(c, &j, &j.nodes[0], &grammar, &name, &err);
     CHECKF(status == expected, "%s: %s", body, err.message);
     CHECKF(status == SG_OK || (err.message[0] && !grammar), "%s", body);
+    CHECKF(status != SG_OK || !grammar == !name.text[0], "%s: \"%s\"", body, name.text);
     json_free(&j);
     return grammar;
 }

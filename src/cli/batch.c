@@ -70,6 +70,7 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
     struct batch_totals t;
     batch_run_totals(b->run, &t);
     double seconds = 1e-6 * (double)(cli_microseconds() - b->start_us);
+    int names = (int)b->d.unknown.len; /* ,"a","b", */
     FILE *f = fopen(path, "wb");
     char shown[ESCAPED_MAX];
     if (!f)
@@ -77,9 +78,10 @@ static enum sg_status write_summary(const struct batch *b, const char *path, str
     fprintf(f,
             "{\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"failed_before\":%zu,\"seconds\":%.3f,"
             "\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"answer_tokens\":%zu,\"steps\":%zu,\"rows\":%zu,\"draft_n\":%zu,\"draft_n_"
-            "accepted\":%zu,\"parallel\":%lld,\"fingerprint\":\"%s\"}\n",
+            "accepted\":%zu,\"parallel\":%lld,\"unknown_fields\":[%.*s],\"fingerprint\":\"%s\"}\n",
             b->done, b->failed, b->skipped, b->output.n_failed, seconds, t.prompt_tokens, t.cached_tokens, t.answer_tokens, t.steps, t.rows,
-            t.proposed, t.accepted, (long long)b->o->n_parallel, b->output.fingerprint);
+            t.proposed, t.accepted, (long long)b->o->n_parallel, names > 2 ? names - 2 : 0, names > 2 ? b->d.unknown.data + 1 : "",
+            b->output.fingerprint);
     bool ok = !ferror(f);
     return fclose(f) == 0 && ok ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
 }
@@ -180,8 +182,10 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
     struct buf all = {0};
     const struct sg_sampling *p = &b->d.sampling;
     const struct options *o = b->o;
+    /* A context that follows from the memory that is free is no setting: it differs from day to day. */
     buf_printf(&all, "%s %d %s %zu %d %d %d %d %d %d %llu", b->output.fingerprint, SIGNUM_NUMERICS, sg_info(b->d.engine)->template_kind,
-               b->d.n_ctx, (int)o->act, (int)o->type_k, (int)o->type_v, o->raw, o->parse_special, o->score, (unsigned long long)b->d.seed);
+               o->n_ctx ? b->d.n_ctx : 0, (int)o->act, (int)o->type_k, (int)o->type_v, o->raw, o->parse_special, o->score,
+               (unsigned long long)b->d.seed);
     buf_append(&all, p, offsetof(struct sg_sampling, dry_breakers)); /* plain numbers without padding */
     buf_append(&all, &p->mirostat, offsetof(struct sg_sampling, biases) - offsetof(struct sg_sampling, mirostat));
     buf_append(&all, p->samplers, sizeof p->samplers);
@@ -197,7 +201,7 @@ static enum sg_status make_fingerprint(struct batch *b, struct sg_error *err)
                o->no_loop_guard, b->d.has_system, o->template ? o->template : "");
     buf_append(&all, b->d.system.data, b->d.system.len);
     buf_printf(&all, " %d", o->choice_norm);
-    status = constraint_from_options(b->d.engine, o, &b->d.grammar, &all, err);
+    status = constraint_from_options(b->d.engine, o, &b->d.grammar, &all, &b->d.form, err);
     if (status != SG_OK) {
         buf_free(&all);
         return status;

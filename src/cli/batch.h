@@ -76,6 +76,7 @@ struct batch_request {
     uint64_t seed;
     int64_t n_predict, min_predict, think_budget;
     bool ignore_eos, logprobs;
+    enum sg_think think;
     size_t top_logprobs;
     struct batch_choice *choices; /* (n) */
     size_t n, n_started, n_done;
@@ -84,6 +85,7 @@ struct batch_request {
     bool options;                        /* they are those of --choice: one of them is the answer */
     struct sg_grammar *grammar;          /* NULL: the answer is free */
     struct constraints *lender;          /* of grammar; NULL: it is the flags' */
+    struct form_name form;               /* of it */
     size_t cached_tokens;                /* prompt tokens that were not evaluated again, of the first choice */
     int64_t start_us, prompt_us, end_us; /* prompt_us: when the first answer token could be chosen */
 };
@@ -98,8 +100,9 @@ struct batch_defaults { /* what flags say, for what a request does not */
     struct ids stop_ids;
     size_t n_ctx;
     struct sg_grammar *grammar;     /* of the flags; NULL: none */
+    struct form_name form;          /* of it */
     struct constraints constraints; /* of requests */
-    struct buf unknown;             /* names of unknown fields already reported, each between newlines */
+    struct buf unknown;             /* names of unknown fields already reported: ,"a","b", */
 };
 
 /* Reads a request. *id is filled in even when the rest is wrong, as far as it can be. The
@@ -107,6 +110,9 @@ struct batch_defaults { /* what flags say, for what a request does not */
 enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number,
                                   struct buf *id, struct sg_error *err);
 void batch_request_free(struct batch_request *r); /* NULL is fine */
+
+/* How its answers are chosen, but for the seed and the form. Valid as long as the request. */
+struct sg_reply_options batch_reply_options(const struct batch_defaults *d, const struct batch_request *r);
 
 /* The id alone, without looking at the rest: to skip what is done already. */
 void batch_request_id(const char *text, size_t len, size_t number, struct buf *id);

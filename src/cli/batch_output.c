@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "choice.h"
+#include "settings.h"
 
 /* ---------------------------------------------------------------- known ids */
 
@@ -231,34 +232,23 @@ static void put_fields(struct buf *b, const struct buf *fields)
     }
 }
 
-static void put_float(struct buf *b, const char *name, float x)
-{
-    char text[32];
-    for (int digits = 1; digits <= 9; digits++) { /* as it was typed: 0.85, not 0.85000002 */
-        snprintf(text, sizeof text, "%.*g", digits, (double)x);
-        if (strtof(text, NULL) == x)
-            break;
-    }
-    buf_printf(b, ",\"%s\":%s", name, text);
-}
-
 static void put_settings(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
 {
-    const struct sg_sampling *s = &r->sampling;
+    struct sg_reply_options reply = batch_reply_options(d, r);
     buf_puts(b, "\"settings\":{\"seeds\":[");
     for (size_t i = 0; i < r->n; i++)
         buf_printf(b, "%s%llu", i ? "," : "", (unsigned long long)r->choices[i].seed);
     buf_putc(b, ']');
-    put_float(b, "temperature", s->temperature);
-    buf_printf(b, ",\"top_k\":%d", s->top_k);
-    put_float(b, "top_p", s->top_p);
-    put_float(b, "min_p", s->min_p);
-    put_float(b, "typical_p", s->typical_p);
-    put_float(b, "repeat_penalty", s->repeat_penalty);
-    put_float(b, "presence_penalty", s->presence_penalty);
-    put_float(b, "frequency_penalty", s->frequency_penalty);
-    buf_printf(b, ",\"n_predict\":%lld,\"think_budget\":%lld,\"n_ctx\":%zu,\"act\":\"%s\"}", (long long)r->n_predict,
-               (long long)r->think_budget, d->n_ctx, options_act_name(d->o));
+    settings_put(b, &reply, d->o, d->n_ctx, false);
+    if (!r->chat)
+        buf_puts(b, ",\"raw\":true");
+    if (r->think != SG_THINK_AUTO)
+        buf_printf(b, ",\"think\":\"%s\"", options_think_name(r->think));
+    if (r->form.text[0])
+        buf_printf(b, ",\"form\":\"%s\"", r->form.text);
+    if (r->options && d->o->choice_norm)
+        buf_puts(b, ",\"choice_norm\":\"tokens\"");
+    buf_putc(b, '}');
 }
 
 static void count(const struct batch_request *r, size_t *answer, size_t *thinking)

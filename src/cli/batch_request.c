@@ -9,8 +9,9 @@
 
 #include "choice.h"
 #include "messages.h"
+#include "settings.h"
 
-/* Without influence on the answer, or read elsewhere in this file. */
+/* Without influence on the answer, or read elsewhere in this file; settings.h has more. */
 static const char *const known_fields[] = {
     "model",
     "messages",
@@ -19,21 +20,11 @@ static const char *const known_fields[] = {
     "max_tokens",
     "max_completion_tokens",
     "n_predict",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
     "min_tokens",
-    "typical_p",
     "n",
     "seed",
     "stop",
     "stop_token_ids",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "repeat_penalty",
-    "repeat_last_n",
     "logit_bias",
     "logprobs",
     "top_logprobs",
@@ -115,19 +106,6 @@ void batch_request_id(const char *text, size_t len, size_t number, struct buf *i
 
 /* ------------------------------------------------------------------ numbers */
 
-static enum sg_status read_float(const struct json *j, const struct json_node *body, const char *name, double min, double max, float *out,
-                                 struct sg_error *err)
-{
-    const struct json_node *n = get(j, body, name);
-    double x;
-    if (!n)
-        return SG_OK;
-    if (!json_double(j, n, &x) || !(x >= min && x <= max))
-        return fail(err, SG_USAGE, "\"%s\" needs a number from %g to %g", name, min, max);
-    *out = (float)x;
-    return SG_OK;
-}
-
 static enum sg_status read_int(const struct json *j, const struct json_node *body, const char *name, int64_t min, int64_t max, int64_t *out,
                                struct sg_error *err)
 {
@@ -149,25 +127,6 @@ static enum sg_status read_bool(const struct json *j, const struct json_node *bo
     if (n->type != JSON_TRUE && n->type != JSON_FALSE)
         return fail(err, SG_USAGE, "\"%s\" is no boolean", name);
     *out = n->type == JSON_TRUE;
-    return SG_OK;
-}
-
-static enum sg_status read_sampling(struct batch_request *r, const struct json *j, const struct json_node *body, struct sg_error *err)
-{
-    struct sg_sampling *s = &r->sampling;
-    int64_t top_k = s->top_k, last_n = s->penalty_last_n;
-    TRY(read_float(j, body, "temperature", 0, 1000, &s->temperature, err));
-    TRY(read_float(j, body, "top_p", 0, 1, &s->top_p, err));
-    TRY(read_float(j, body, "min_p", 0, 1, &s->min_p, err));
-    TRY(read_float(j, body, "typical_p", 0, 1, &s->typical_p, err));
-    TRY(read_float(j, body, "presence_penalty", -100, 100, &s->presence_penalty, err));
-    TRY(read_float(j, body, "frequency_penalty", -100, 100, &s->frequency_penalty, err));
-    TRY(read_float(j, body, "repetition_penalty", 0.01, 100, &s->repeat_penalty, err));
-    TRY(read_float(j, body, "repeat_penalty", 0.01, 100, &s->repeat_penalty, err));
-    TRY(read_int(j, body, "top_k", -1, INT32_MAX, &top_k, err));
-    TRY(read_int(j, body, "repeat_last_n", -1, INT32_MAX, &last_n, err));
-    s->top_k = (int32_t)MAX(top_k, (int64_t)0);
-    s->penalty_last_n = (int32_t)last_n;
     return SG_OK;
 }
 
@@ -302,7 +261,8 @@ static enum sg_status render(struct batch_request *r, const struct batch_default
                              const struct sg_conversation *c, struct sg_error *err)
 {
     struct sg_conversation with = *c;
-    TRY(read_think(d, j, body, &with.think, err));
+    TRY(read_think(d, j, body, &r->think, err));
+    with.think = r->think;
     return sg_render(d->engine, &with, NULL, NULL, &r->ids, &r->n_ids, err);
 }
 
@@ -439,31 +399,44 @@ static enum sg_status read_continuations(struct batch_request *r, const struct b
 
 /* --------------------------------------------------------------------- rest */
 
+enum {
+    UNKNOWN_MOST = 4096 /* bytes of names that are kept */
+};
+
+/* Notes a field that is not known, once. Names are kept as in JSON, with a comma before and after
+ * each: quotes within names are escaped, so no part of one looks like another between commas. */
+static enum sg_status report_unknown(struct batch_defaults *d, const struct json *j, const struct json_node *key, struct sg_error *err)
+{
+    struct buf name = {0}, quoted = {0};
+    char shown[ESCAPED_MAX];
+    json_string(j, key, &name);
+    const char *text = name.data ? name.data : "";
+    escaped(shown, text, name.len);
+    buf_putc(&quoted, ',');
+    json_put_string(&quoted, text, name.len);
+    buf_putc(&quoted, ',');
+    bool failed = name.failed || quoted.failed, strict = d->o->strict;
+    if (!failed && !strict && !(d->unknown.data && strstr(d->unknown.data, quoted.data)) && d->unknown.len < UNKNOWN_MOST) {
+        cli_note("field \"%s\" is not known and ignored (--strict refuses it)", shown);
+        buf_puts(&d->unknown, quoted.data + (d->unknown.len > 0));
+        if (d->unknown.len >= UNKNOWN_MOST)
+            cli_note("no more fields that are not known are named");
+    }
+    buf_free(&name);
+    buf_free(&quoted);
+    if (failed)
+        return fail(err, SG_NO_MEMORY, "out of memory for a field's name");
+    return strict ? fail(err, SG_USAGE, "field \"%s\" is not known", shown) : SG_OK;
+}
+
 static enum sg_status check_fields(struct batch_defaults *d, const struct json *j, const struct json_node *body, struct sg_error *err)
 {
     for (const struct json_node *key = json_first(j, body); key;) {
-        bool known = false;
+        bool known = settings_has(j, key);
         for (size_t i = 0; i < ARRAY_LEN(known_fields) && !known; i++)
             known = json_string_equal(j, key, known_fields[i]);
         if (!known) {
-            struct buf name = {0};
-            char shown[ESCAPED_MAX];
-            buf_putc(&name, '\n');
-            json_string(j, key, &name);
-            buf_putc(&name, '\n');
-            if (name.failed || !name.data) {
-                buf_free(&name);
-                return fail(err, SG_NO_MEMORY, "out of memory for a field's name");
-            }
-            escaped(shown, name.data + 1, name.len - 2);
-            bool strict = d->o->strict;
-            if (!strict && !(d->unknown.data && strstr(d->unknown.data, name.data)) && d->unknown.len < 4096) {
-                cli_note("field \"%s\" is not known and ignored (--strict refuses it)", shown);
-                buf_append(&d->unknown, name.data, name.len);
-            }
-            buf_free(&name);
-            if (strict)
-                return fail(err, SG_USAGE, "field \"%s\" is not known", shown);
+            TRY(report_unknown(d, j, key, err));
         }
         const struct json_node *value = json_next(j, body, key);
         key = json_next(j, body, value);
@@ -479,11 +452,13 @@ static enum sg_status read_form(struct batch_request *r, struct batch_defaults *
     TRY(read_bool(j, body, "echo", &echo, err));
     if (echo)
         return fail(err, SG_USAGE, "\"echo\" is not supported");
-    TRY(constraints_borrow(&d->constraints, j, body, &r->grammar, err));
-    if (r->grammar)
+    TRY(constraints_borrow(&d->constraints, j, body, &r->grammar, &r->form, err));
+    if (r->grammar) {
         r->lender = &d->constraints;
-    else
+    } else {
         r->grammar = d->grammar;
+        r->form = d->form;
+    }
     return r->lender && d->o->score ? fail(err, SG_USAGE, "--score takes no form of the answer") : SG_OK;
 }
 
@@ -510,7 +485,7 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
     const struct options *o = d->o;
     TRY(check_fields(d, j, body, err));
     TRY(read_form(r, d, j, body, err));
-    TRY(read_sampling(r, j, body, err));
+    TRY(settings_read(&r->sampling, j, body, err));
     TRY(read_biases(r, j, body, sg_info(d->engine)->n_vocab, err));
     TRY(read_stop(r, o, j, body, err));
     TRY(read_stop_ids(r, d, j, body, err));
@@ -581,6 +556,22 @@ static enum sg_status read_request(struct batch_request *r, struct batch_default
             return fail(err, SG_USAGE, "\"url\" is neither /v1/chat/completions nor /v1/completions");
     }
     return read_body(r, d, j, body ? body : j->nodes, raw, err);
+}
+
+struct sg_reply_options batch_reply_options(const struct batch_defaults *d, const struct batch_request *r)
+{
+    return (struct sg_reply_options){
+        .sampling = r->sampling,
+        .n_predict = r->n_predict,
+        .min_predict = r->min_predict,
+        .think_budget = r->think_budget,
+        .stop = r->stop,
+        .n_stop = r->n_stop,
+        .stop_ids = r->stop_ids.data,
+        .n_stop_ids = r->stop_ids.len,
+        .ignore_eos = r->ignore_eos,
+        .loop_guard = !d->o->no_loop_guard,
+    };
 }
 
 enum sg_status batch_request_read(struct batch_request **out, struct batch_defaults *d, const char *text, size_t len, size_t number,

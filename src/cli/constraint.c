@@ -60,6 +60,18 @@ static void wish_file(struct wish *w, const char *path)
     ids_push(&w->lengths, (int32_t)(w->text.len - before));
 }
 
+static struct form_name wish_name(const struct wish *w)
+{
+    static const char *const kinds[] = {[SG_GRAMMAR_SCHEMA] = "schema", [SG_GRAMMAR_FIELDS] = "fields", [SG_GRAMMAR_JSON] = "json",
+                                        [SG_GRAMMAR_REGEX] = "regex",   [SG_GRAMMAR_GBNF] = "grammar",  [SG_GRAMMAR_CHOICES] = "choice"};
+    struct form_name name = {""};
+    uint64_t lengths = sg_derive_seed(0, (const char *)w->lengths.data, w->lengths.len * sizeof *w->lengths.data, 0);
+    if (w->name)
+        snprintf(name.text, sizeof name.text, "%s %016llx", kinds[w->kind],
+                 (unsigned long long)sg_derive_seed(lengths, w->text.data, w->text.len, 0));
+    return name;
+}
+
 static enum sg_status wish_open(struct wish *w, struct sg_engine *engine, struct sg_grammar **out)
 {
     struct sg_error inner;
@@ -128,7 +140,7 @@ static void read_flags(struct wish *w, const struct options *o)
 }
 
 enum sg_status constraint_from_options(struct sg_engine *engine, const struct options *o, struct sg_grammar **out, struct buf *settings,
-                                       struct sg_error *err)
+                                       struct form_name *name, struct sg_error *err)
 {
     struct wish w = {.err = err};
     *out = NULL;
@@ -139,6 +151,8 @@ enum sg_status constraint_from_options(struct sg_engine *engine, const struct op
         buf_append(settings, w.lengths.data, w.lengths.len * sizeof *w.lengths.data);
         buf_append(settings, w.text.data, w.text.len);
     }
+    if (status == SG_OK && name)
+        *name = wish_name(&w);
     if (status == SG_OK && !o->score)
         status = wish_open(&w, engine, out);
     wish_free(&w);
@@ -340,7 +354,7 @@ static enum sg_status borrow(struct constraints *c, struct wish *w, struct sg_gr
 }
 
 enum sg_status constraints_borrow(struct constraints *c, const struct json *j, const struct json_node *body, struct sg_grammar **out,
-                                  struct sg_error *err)
+                                  struct form_name *name, struct sg_error *err)
 {
     struct wish w = {.err = err};
     *out = NULL;
@@ -348,6 +362,8 @@ enum sg_status constraints_borrow(struct constraints *c, const struct json *j, c
     enum sg_status status = w.status;
     if (status == SG_OK && (w.text.failed || w.lengths.failed))
         status = fail_memory(err, w.text.len, "a grammar");
+    if (status == SG_OK)
+        *name = wish_name(&w);
     if (status == SG_OK && w.name)
         status = borrow(c, &w, out);
     wish_free(&w);

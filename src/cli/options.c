@@ -703,3 +703,5 @@ void options_show(const struct options *o, const struct sg_sampling *sampling, s
 }
 
 const char *options_act_name(const struct options *o) { return act_words[o->act]; }
+const char *options_kv_name(enum sg_kv_type type) { return kv_words[type]; }
+const char *options_think_name(enum sg_think think) { return think_words[think]; }

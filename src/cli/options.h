@@ -146,6 +146,9 @@ bool options_is_topic(const char *name);
 
 /* What records call the chosen rounding of activations: "int8", "int16" or "f32". */
 const char *options_act_name(const struct options *o);
+/* What flags and records call a type of the cache, and when to think. */
+const char *options_kv_name(enum sg_kv_type type);
+const char *options_think_name(enum sg_think think);
 
 /* The nearest name by edit distance among n, or NULL when none is near. */
 const char *options_nearest(const char *name, const char *const *names, size_t n);

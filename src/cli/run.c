@@ -8,14 +8,17 @@
 #include "cli.h"
 #include "constraint.h"
 #include "json.h"
+#include "settings.h"
 
 struct run {
     struct options *o;
     struct sg_engine *engine;
     struct sg_session *session;
     struct sg_reply *reply;
+    struct sg_reply_options reply_options;
     struct sg_grammar *grammar; /* NULL: the answer is free */
     struct sg_matcher *matcher;
+    struct form_name form;
     struct sg_sampling sampling;
     const char *sampling_source;
     struct buf prompt, system, answer, thinking; /* answer and thinking only for --json */
@@ -118,42 +121,16 @@ static void put_number(struct buf *b, const char *key, double value)
     json_put_double(b, value);
 }
 
-/* A float as people typed it: 0.85, not 0.85000002384185791. */
-static void put_float(struct buf *b, const char *key, float value)
-{
-    char text[32];
-    for (int digits = 1; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    put_number(b, key, strtod(text, NULL));
-}
-
 static void put_settings(struct buf *b, const struct run *r)
 {
-    const struct sg_sampling *s = &r->sampling;
-    buf_printf(b, "\"settings\":{\"seed\":%llu", (unsigned long long)s->seed);
-    buf_puts(b, ",\"defaults\":");
-    json_put_string(b, r->sampling_source, strlen(r->sampling_source));
-    put_float(b, "temperature", s->temperature);
-    buf_printf(b, ",\"top_k\":%d", s->top_k);
-    put_float(b, "top_p", s->top_p);
-    put_float(b, "min_p", s->min_p);
-    put_float(b, "typical_p", s->typical_p);
-    put_float(b, "top_n_sigma", s->top_n_sigma);
-    put_float(b, "xtc_probability", s->xtc_probability);
-    put_float(b, "xtc_threshold", s->xtc_threshold);
-    put_float(b, "dynatemp_range", s->dynatemp_range);
-    buf_printf(b, ",\"repeat_last_n\":%d", s->penalty_last_n);
-    put_float(b, "repeat_penalty", s->repeat_penalty);
-    put_float(b, "presence_penalty", s->presence_penalty);
-    put_float(b, "frequency_penalty", s->frequency_penalty);
-    put_float(b, "dry_multiplier", s->dry_multiplier);
-    buf_printf(b, ",\"mirostat\":%d", s->mirostat);
-    buf_printf(b, ",\"n_predict\":%lld,\"n_ctx\":%zu", (long long)r->o->n_predict, r->n_ctx);
-    buf_printf(b, ",\"act\":\"%s\",\"raw\":%s", options_act_name(r->o), r->o->raw ? "true" : "false");
     const struct sg_info *i = sg_info(r->engine);
+    buf_printf(b, "\"settings\":{\"seed\":%llu,\"defaults\":\"%s\"", (unsigned long long)r->sampling.seed, r->sampling_source);
+    settings_put(b, &r->reply_options, r->o, r->n_ctx, true);
+    buf_printf(b, ",\"raw\":%s", r->o->raw ? "true" : "false");
+    if (r->o->think != SG_THINK_AUTO)
+        buf_printf(b, ",\"think\":\"%s\"", options_think_name(r->o->think));
+    if (r->form.text[0])
+        buf_printf(b, ",\"form\":\"%s\"", r->form.text);
     buf_printf(b, ",\"threads\":%d,\"kernels\":\"%s\"}", i->n_threads, i->kernels);
 }
 
@@ -259,7 +236,7 @@ static enum sg_status run(struct run *r, struct sg_error *err)
     TRY(cli_open(&r->engine, o, false, err));
     TRY(make_prompt(r, err));
     TRY(cli_context(r->engine, o, r->n_ids, &r->n_ctx, err));
-    TRY(constraint_from_options(r->engine, o, &r->grammar, NULL, err));
+    TRY(constraint_from_options(r->engine, o, &r->grammar, NULL, &r->form, err));
     if (o->score)
         return run_scored(r, err);
     if (r->grammar)
@@ -267,7 +244,7 @@ static enum sg_status run(struct run *r, struct sg_error *err)
     r->sampling_source = options_sampling(o, r->engine, &r->sampling);
     if (o->stop_ids)
         TRY(cli_parse_ids(o->stop_ids, &r->stop_ids, err));
-    struct sg_reply_options reply = {
+    r->reply_options = (struct sg_reply_options){
         .sampling = r->sampling,
         .n_predict = o->n_predict,
         .min_predict = o->min_predict,
@@ -281,7 +258,7 @@ static enum sg_status run(struct run *r, struct sg_error *err)
         .special = o->special,
         .constraint = r->matcher ? sg_matcher_constraint(r->matcher) : NULL,
     };
-    TRY(sg_reply_open(&r->reply, r->engine, &reply, r->ids, r->n_ids, err));
+    TRY(sg_reply_open(&r->reply, r->engine, &r->reply_options, r->ids, r->n_ids, err));
     enum sg_status status = generate(r, err);
     if (r->thinking_shown)
         fputc('\n', stderr);

@@ -31,18 +31,7 @@ enum sg_status sequence_open(struct sequence *s, const struct batch_defaults *d,
         return join_continuation(s, err);
     s->ids = r->ids;
     s->n_ids = r->n_ids;
-    struct sg_reply_options reply = {
-        .sampling = r->sampling,
-        .n_predict = r->n_predict,
-        .min_predict = r->min_predict,
-        .think_budget = r->think_budget,
-        .stop = r->stop,
-        .n_stop = r->n_stop,
-        .stop_ids = r->stop_ids.data,
-        .n_stop_ids = r->stop_ids.len,
-        .ignore_eos = r->ignore_eos,
-        .loop_guard = !d->o->no_loop_guard,
-    };
+    struct sg_reply_options reply = batch_reply_options(d, r);
     reply.sampling.seed = r->choices[index].seed;
     if (r->grammar) {
         TRY(sg_matcher_open(&s->matcher, r->grammar, err));

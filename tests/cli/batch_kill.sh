@@ -67,7 +67,11 @@ refused() { # FLAG...
 cp "$TMP/killed" "$TMP/before"
 refused
 for other in "--temp 0.9" "-s 1" "-n 3" "--stop x" "--min-tokens 1" "--stop-token-ids 3" "--raw" "-sys x" "-ctk q8_0" "--act f32" "--act int16" \
-    "--think off" "--ignore-eos" "--regex a" "--logit-bias 5+1" "--template {prompt}" "-c 512" "--presence-penalty 1"; do
+    "--think off" "--ignore-eos" "--regex a" "--logit-bias 5+1" "--template {prompt}" "-c 512" "--presence-penalty 1" \
+    "--top-k 3" "--top-p 0.5" "--min-p 0.5" "--typical 0.5" "--top-nsigma 1" "--xtc-probability 0.5" "--xtc-threshold 0.3" \
+    "--dynatemp-range 0.5" "--dynatemp-exp 2" "--repeat-last-n 3" "--repeat-penalty 1.5" "--frequency-penalty 1" "--min-keep 3" \
+    "--dry-multiplier 1" "--dry-base 3" "--dry-allowed-length 5" "--dry-penalty-last-n 5" "--dry-sequence-breaker x" \
+    "--mirostat 2" "--mirostat-ent 3" "--mirostat-lr 0.3" "--samplers kpt" "--no-loop-guard" "--think-budget 9"; do
     # shellcheck disable=SC2086 # words
     refused --resume $other
     err_has "was written with another model or other settings"
