@@ -77,6 +77,7 @@ struct batch_request {
     int64_t n_predict, min_predict, think_budget;
     bool ignore_eos, logprobs;
     enum sg_think think;
+    size_t max_calls; /* of the tools that the request offers; 0: it offers none */
     size_t top_logprobs;
     struct batch_choice *choices; /* (n) */
     size_t n, n_started, n_done;

@@ -10,6 +10,7 @@
 
 #include "choice.h"
 #include "settings.h"
+#include "toolcall.h"
 
 /* ---------------------------------------------------------------- known ids */
 
@@ -285,13 +286,33 @@ static void put_timings(struct buf *b, const struct batch_request *r)
     buf_putc(b, '}');
 }
 
+/* The content and the tool calls of an answer that calls; false, and nothing, for another. */
+static bool put_calls(struct buf *b, const struct batch_request *r, const struct batch_choice *c)
+{
+    struct buf content = {0}, calls = {0};
+    size_t n = r->max_calls && c->text.data ? toolcall_split(c->text.data, c->text.len, c->seed, r->max_calls, &content, &calls) : 0;
+    if (n && content.len)
+        put_string(b, "content", &content);
+    else if (n)
+        buf_puts(b, "\"content\":null");
+    if (n)
+        buf_printf(b, ",\"tool_calls\":[%s]", calls.data ? calls.data : "");
+    b->failed |= content.failed || calls.failed;
+    buf_free(&content);
+    buf_free(&calls);
+    return n > 0;
+}
+
 static void put_choice(struct buf *b, const struct batch_request *r, size_t i)
 {
     const struct batch_choice *c = &r->choices[i];
+    bool called = false;
     buf_printf(b, "{\"index\":%zu,", i);
     if (r->chat) {
         buf_puts(b, "\"message\":{\"role\":\"assistant\",");
-        put_string(b, "content", &c->text);
+        called = put_calls(b, r, c);
+        if (!called)
+            put_string(b, "content", &c->text);
         if (c->counts.thinking_tokens) {
             buf_putc(b, ',');
             put_string(b, "reasoning_content", &c->thinking);
@@ -305,7 +326,8 @@ static void put_choice(struct buf *b, const struct batch_request *r, size_t i)
         buf_printf(b, "{\"content\":[%s]}", c->logprobs.len ? c->logprobs.data : "");
     else
         buf_puts(b, "null");
-    buf_printf(b, ",\"finish_reason\":\"%s\"", sg_finish_name(c->counts.finish));
+    buf_printf(b, ",\"finish_reason\":\"%s\"",
+               called && c->counts.finish == SG_FINISH_STOP ? "tool_calls" : sg_finish_name(c->counts.finish));
     if (c->counts.length_in_thinking)
         buf_puts(b, ",\"length_in\":\"thinking\"");
     buf_printf(b, ",\"seed\":%llu}", (unsigned long long)c->seed);

@@ -277,6 +277,10 @@ static enum sg_status read_messages(struct batch_request *r, const struct batch_
         tools = NULL;
     else if (choice && !json_string_equal(j, choice, "auto"))
         return fail(err, SG_USAGE, "\"tool_choice\" other than \"auto\" and \"none\" is not supported");
+    bool parallel = true;
+    TRY(read_bool(j, body, "parallel_tool_calls", &parallel, err));
+    if (tools && tools->count)
+        r->max_calls = parallel ? SIZE_MAX : 1;
     struct messages m = {0};
     enum sg_status status = messages_read(&m, j, get(j, body, "messages"), tools, err);
     struct sg_message *with_system = NULL;
@@ -327,6 +331,8 @@ static enum sg_status read_prompt(struct batch_request *r, const struct batch_de
         n = get(j, body, "text");
     if (!n)
         return fail(err, SG_USAGE, "there is neither \"messages\" nor \"prompt\"");
+    if (get(j, body, "tools"))
+        return fail(err, SG_USAGE, "\"tools\" needs \"messages\": they are part of a chat");
     if (n->type == JSON_ARRAY)
         return read_raw_ids(r, sg_info(d->engine)->n_vocab, j, n, err);
     if (n->type != JSON_STRING)
