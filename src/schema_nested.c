@@ -132,7 +132,8 @@ uint32_t schema_array(struct schema *s, const struct part *p)
 struct property {
     struct buf name;
     struct part part;
-    bool required, described, forbidden;
+    size_t describer; /* the last schema that describes it: its index in the part + 1; 0: none does */
+    bool required, forbidden;
 };
 
 struct object {
@@ -206,8 +207,11 @@ static void collect_names(struct object *o)
         for (const struct json_node *key = json_first(j, all); key && schema_ok(s);) {
             const struct json_node *value = json_next(j, all, key);
             struct property *property = property_named(o, key);
-            if (property) {
-                property->described = true;
+            if (property && property->describer == i + 1) {
+                char shown[ESCAPED_MAX];
+                schema_fail(s, "property \"%s\" is described twice", escaped(shown, property->name.data, property->name.len));
+            } else if (property) {
+                property->describer = i + 1;
                 part_add(s, &property->part, item_of(s, value));
             }
             key = json_next(j, all, value);
@@ -249,7 +253,7 @@ static void apply_additional(struct object *o)
         const struct json_node *node = part_node(s, o->p->items[i]), *others = json_get(s->j, node, "additionalProperties");
         for (size_t k = 0; k < o->n && others && schema_ok(s); k++) {
             struct property *property = &o->properties[k];
-            if (others->type == JSON_TRUE || (alone ? property->described : describes(s->j, node, &property->name)))
+            if (others->type == JSON_TRUE || (alone ? property->describer != 0 : describes(s->j, node, &property->name)))
                 continue;
             property->forbidden |= others->type == JSON_FALSE;
             if (others->type == JSON_OBJECT)

@@ -99,6 +99,18 @@ TEST(chat_forgets)
     free(chat_piped(plain, "", "first\\nthird\\n", NULL));
     free(chat_piped(undone, "", "first\\nsecond\\n/regen\\n/undo\\nthird\\n", NULL));
     CHECK(same_message(plain, 1, undone, 1) && same_message(plain, 3, undone, 3));
+    /* More turns than there are: all go, and it is an error, whatever -q keeps silent. */
+    for (int n = 1; n <= 3; n++) {
+        char input[64];
+        int status;
+        snprintf(input, sizeof input, "first\\nsecond\\n/undo %d\\n", n);
+        snprintf(home, sizeof home, "%s", chat_home());
+        free(chat_piped(home, "-q", input, &status));
+        CHECKF(status == (n > 2), "/undo %d of 2 ends with %d", n, status);
+        struct conversation c = chat_talk(home);
+        CHECKF(c.n == (n == 1 ? 2 : 0), "/undo %d of 2 leaves %zu messages", n, c.n);
+        conversation_free(&c);
+    }
     /* Another attempt is another answer; undone and asked again it is the first one again. */
     snprintf(home, sizeof home, "%s", chat_home());
     free(chat_piped(home, "", "first\\n/regen\\n", NULL));

@@ -401,6 +401,20 @@ TEST(chat_signals)
     int status = pty_wait_end(&p);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 130 && pty_restored(&p));
     pty_end(&p);
+    /* A crash turns off colours that a setting turned on, and none that were never on. */
+    static const char reset[] = "\x1B[0m";
+    for (int on = 0; on < 2; on++) {
+        chat_start(&p, WIDTH, chat_home(), WITH("--color", "off"));
+        chat_enter(&p, on ? "/set color on" : "/set color off");
+        EXPECT(&p, on ? "color is on" : "color is off");
+        PROMPT(&p);
+        kill(p.program, SIGABRT);
+        status = pty_wait_end(&p);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && pty_restored(&p));
+        bool ends = p.log_len >= strlen(reset) && memcmp(p.log + p.log_len - strlen(reset), reset, strlen(reset)) == 0;
+        CHECKF(ends == on, "%s", p.log);
+        pty_end(&p);
+    }
     /* The terminal goes away. */
     const char *home = chat_home();
     chat_start(&p, WIDTH, home, WITH(ENDLESS));

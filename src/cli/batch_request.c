@@ -343,6 +343,8 @@ static enum sg_status read_prompt(struct batch_request *r, const struct batch_de
     enum sg_status status = text.failed ? fail_memory(err, text.len, "the prompt") : SG_OK;
     if (status == SG_OK && raw) {
         status = sg_tokenize(d->engine, data, text.len, d->o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids, &r->n_ids, err);
+    } else if (status == SG_OK && text.len == 0) {
+        status = fail(err, SG_USAGE, "the prompt is empty");
     } else if (status == SG_OK) {
         struct sg_message m[2] = {{.role = {"system", 6}, .content = {d->system.data ? d->system.data : "", d->system.len}},
                                   {.role = {"user", 4}, .content = {data, text.len}}};

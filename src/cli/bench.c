@@ -384,6 +384,23 @@ static enum sg_status add_result(struct bench *b, int threads, const struct sg_m
     return measure(b, r, err);
 }
 
+static int64_t largest(const struct list *l)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < l->n; i++)
+        most = MAX(most, l->item[i]);
+    return most;
+}
+
+/* The speed is right all the same, but nobody would get it. */
+static void note_long(const struct bench *b)
+{
+    int64_t most = largest(&b->depths) + MAX(largest(&b->prompts), largest(&b->gens));
+    size_t trained = sg_info(b->engine)->n_ctx_train;
+    if (trained && (uint64_t)most > trained)
+        cli_note("a context of %lld is more than the %zu positions that the model was trained for", (long long)most, trained);
+}
+
 static enum sg_status run_tests(struct bench *b, int threads, struct sg_error *err)
 {
     struct sg_machine machine;
@@ -417,6 +434,8 @@ static enum sg_status bench(struct bench *b, struct sg_error *err)
         sg_close(b->engine);
         o->n_threads = b->threads.item[t];
         TRY(cli_open(&b->engine, o, false, err));
+        if (t == 0)
+            note_long(b);
         TRY(run_tests(b, sg_info(b->engine)->n_threads, err));
     }
     if (o->format == 0)

@@ -271,6 +271,7 @@ void chat_apply_options(struct chat *chat)
         chat_complain(chat, "%s", err.message);
     chat->display.wrap = !chat->o->no_wrap;
     chat->display.colour = chat->display.codes && cli_colour(chat->o, true);
+    terminal_colours(chat->display.colour);
     if (chat->o->hide_think)
         chat->display.thinking = DISPLAY_THINKING_HIDE;
     else if (chat->display.thinking == DISPLAY_THINKING_HIDE)
@@ -281,7 +282,7 @@ static enum sg_status open_chat(struct chat *chat, struct sg_error *err)
 {
     struct options *o = chat->o;
     const char *term = getenv("TERM");
-    chat->interactive = terminal_open(&cli_interrupted, cli_colour(o, true));
+    chat->interactive = terminal_open(&cli_interrupted);
     cli_before_dying = terminal_restore;
     chat->tty = isatty(STDOUT_FILENO);
     terminal_set_mode(TERMINAL_BUSY);

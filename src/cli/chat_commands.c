@@ -87,7 +87,10 @@ static void do_undo(struct chat *chat, const char *argument)
         chat_complain(chat, "%s", err.message);
     chat_reread(chat);
     size_t left = conversation_turns(&chat->talk);
-    chat_say(chat, "took back %zu turn%s; %zu %s left", undone, undone == 1 ? "" : "s", left, left == 1 ? "is" : "are");
+    if (undone < (size_t)n) /* said even with -q: it is not what was asked for */
+        chat_complain(chat, "there %s only %zu turn%s, now taken back", undone == 1 ? "was" : "were", undone, undone == 1 ? "" : "s");
+    else
+        chat_say(chat, "took back %zu turn%s; %zu %s left", undone, undone == 1 ? "" : "s", left, left == 1 ? "is" : "are");
 }
 
 static void do_continue(struct chat *chat, const char *argument)

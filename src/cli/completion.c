@@ -34,6 +34,14 @@ static void print_words(const char *const *words)
         printf("%s%s", i ? " " : "", words[i]);
 }
 
+/* What `signum help` takes. */
+static void print_helped(void)
+{
+    for (size_t i = 0; i < cli_n_commands; i++)
+        printf("%s ", cli_commands[i].name);
+    print_words(options_topics);
+}
+
 static bool is_file(const struct flag *f) { return f->value && strcmp(f->value, "FILE") == 0; }
 
 typedef void flag_fn(const void *command, const struct flag *flag);
@@ -79,17 +87,25 @@ static void bash_value(const void *command, const struct flag *f)
 static void bash(void)
 {
     fputs("_signum() {\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words\n"
+          "    if [ \"$word\" = = ]; then # bash takes --flag=value apart\n"
+          "        word=\n"
+          "    elif [ \"$before\" = = ]; then\n"
+          "        before=${COMP_WORDS[COMP_CWORD - 2]}\n"
+          "    fi\n"
           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
           "        words=\"help",
           stdout);
     for (size_t i = 0; i < cli_n_commands; i++)
         printf(" %s", cli_commands[i].name);
     fputs(" --version\"\n"
-          "    else case $command:${COMP_WORDS[COMP_CWORD - 1]} in\n",
+          "    else case $command:$before in\n",
           stdout);
     each_command("", "", "", bash_value);
-    fputs("    completion:completion) words=\"bash zsh fish\" ;;\n"
+    fputs("    help:help) words=\"", stdout);
+    print_helped();
+    fputs("\" ;;\n"
+          "    completion:completion) words=\"bash zsh fish\" ;;\n"
           "    *) case $word in -*) case $command in\n",
           stdout);
     each_command("        ", ") words=\"", " --help\" ;;\n", bash_name);
@@ -114,7 +130,7 @@ static void zsh_flag(const void *command, const struct flag *f)
     for (const char *name = f->names; next_word(&name, &len); name += len) {
         fputs("        '(", stdout);
         fputs(f->names, stdout);
-        printf(")%.*s[", (int)len, name);
+        printf(")%.*s%s[", (int)len, name, f->value && strncmp(name, "--", 2) == 0 ? "=" : "");
         quoted(f->help, "'\\''", "[]\\:");
         putchar(']');
         if (f->value) {
@@ -155,7 +171,10 @@ static void zsh(void)
           "    shift words\n"
           "    (( CURRENT-- ))\n"
           "    case $command in\n"
-          "    help) _describe command commands; return ;;\n"
+          "    help) _values topic ",
+          stdout);
+    print_helped();
+    fputs("; return ;;\n"
           "    completion) _values shell bash zsh fish; return ;;\n",
           stdout);
     each_command("    ", ") flags=(\n", "        ) ;;\n", zsh_flag);
@@ -197,8 +216,11 @@ static void fish(void)
         fputs("'\n", stdout);
     }
     fputs("complete -c signum -f -n __fish_use_subcommand -a help -d 'the flags of a command'\n"
-          "complete -c signum -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n",
+          "complete -c signum -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
+          "complete -c signum -f -n '__fish_seen_subcommand_from help' -a '",
           stdout);
+    print_helped();
+    fputs("'\n", stdout);
     each_command("", "", "", fish_flag);
 }
 

@@ -11,10 +11,12 @@ static void help(FILE *out)
     fputs("signum runs 1-bit language models (Bonsai and other Qwen3 GGUF files) on the CPU.\n\nCommands:\n", out);
     for (size_t i = 0; i < cli_n_commands; i++)
         fprintf(out, "  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
-    fputs("\n`signum help COMMAND` lists a command's flags. stdout carries only the answer.\n"
+    fputs("\n`signum help COMMAND` lists a command's flags, `signum help sampling` and `signum help\n"
+          "form` all that choose tokens and shape answers. stdout carries only the answer.\n"
           "Exit codes: 0 ok, 1 failure, 2 usage, 3 bad model, 4 out of memory, 5 batch with\n"
           "failures, 130 interrupted. Environment: SIGNUM_MODEL, SIGNUM_THREADS, SIGNUM_CTX,\n"
-          "SIGNUM_ISA (highest instruction set to use), NO_COLOR.\n"
+          "SIGNUM_ISA (highest instruction set to use), SIGNUM_HOME (where chats are kept),\n"
+          "VISUAL or EDITOR, NO_COLOR.\n"
           "\nExamples:\n"
           "  signum run -m Bonsai-1.7B-Q1_0.gguf \"Why is the sky blue?\"\n"
           "  git diff | signum run -p \"Write a commit message for this diff:\" -f -\n"

@@ -585,7 +585,15 @@ const char *options_sampling(struct options *o, const struct sg_engine *engine, 
 
 /* ------------------------------------------------------------------- help */
 
-bool options_is_topic(const char *name) { return strcmp(name, "sampling") == 0 || strcmp(name, "form") == 0; }
+const char *const options_topics[] = {"sampling", "form", NULL};
+
+bool options_is_topic(const char *name)
+{
+    for (size_t i = 0; options_topics[i]; i++)
+        if (strcmp(name, options_topics[i]) == 0)
+            return true;
+    return false;
+}
 
 void options_help(FILE *out, unsigned command, const char *topic)
 {

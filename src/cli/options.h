@@ -140,8 +140,9 @@ void options_each_flag(unsigned command, void (*fn)(const void *arg, const struc
 const char *options_sampling(struct options *o, const struct sg_engine *engine, struct sg_sampling *out);
 
 /* Prints the flags of a command, grouped, of some groups only the usual ones; with a topic
- * ("sampling", "form") all of those and nothing else. */
+ * all of those and nothing else. */
 void options_help(FILE *out, unsigned command, const char *topic);
+extern const char *const options_topics[]; /* "sampling" and "form"; NULL ends them */
 bool options_is_topic(const char *name);
 
 /* What records call the chosen rounding of activations: "int8", "int16" or "f32". */

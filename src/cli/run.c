@@ -45,10 +45,10 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
             return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no --think");
         TRY(sg_tokenize(r->engine, r->prompt.data ? r->prompt.data : "", r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids,
                         &r->n_ids, err));
-        if (r->n_ids == 0)
-            return fail(err, SG_USAGE, "the prompt is empty");
-        return SG_OK;
+        return r->n_ids ? SG_OK : fail(err, SG_USAGE, "the prompt is empty");
     }
+    if (r->prompt.len == 0) /* the model would answer all the same, to nothing */
+        return fail(err, SG_USAGE, "the prompt is empty");
     if (o->parse_special)
         return fail(err, SG_USAGE, "--parse-special is for raw prompts: add --raw");
     struct sg_message messages[2] = {

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 static struct termios normal, edit, busy;
-static bool usable;                /* normal is known and modes may be set */
-static bool colours;               /* somebody may have left one on */
-static volatile sig_atomic_t mode; /* enum terminal_mode */
+static bool usable;                   /* normal is known and modes may be set */
+static volatile sig_atomic_t colours; /* somebody may have left one on */
+static volatile sig_atomic_t mode;    /* enum terminal_mode */
 static volatile sig_atomic_t *interrupt_flag;
 static volatile sig_atomic_t got_interrupt, got_resize, got_continue, quit_signal;
 static int wake[2] = {-1, -1}; /* handlers write here so that poll returns */
@@ -173,7 +173,9 @@ static void prepare_modes(void)
     edit.c_iflag &= ~(tcflag_t)(IXON | ISTRIP | BRKINT | INPCK);
 }
 
-bool terminal_open(volatile sig_atomic_t *interrupted, bool colour)
+void terminal_colours(bool used) { colours = used; }
+
+bool terminal_open(volatile sig_atomic_t *interrupted)
 {
     static const int quits[] = {SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     static const int crashes[] = {SIGSEGV, SIGILL, SIGFPE, SIGABRT};
@@ -185,7 +187,6 @@ bool terminal_open(volatile sig_atomic_t *interrupted, bool colour)
         }
     }
     const char *term = getenv("TERM");
-    colours = colour;
     usable = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0 &&
              tcgetattr(STDIN_FILENO, &normal) == 0;
     if (usable) {

@@ -19,9 +19,10 @@ enum terminal_mode {
 
 /* Installs the signal handlers and says whether keys can be read one by one: stdin and
  * stdout are a terminal that is not dumb. If not, all modes are as TERMINAL_NORMAL.
- * colour: some may be left on when the program dies, so it is turned off then.
  * *interrupted is set to 1 by SIGINT and by signals that end the program. */
-bool terminal_open(volatile sig_atomic_t *interrupted, bool colour);
+bool terminal_open(volatile sig_atomic_t *interrupted);
+/* Whether a colour may be on when the program dies: then it is turned off. */
+void terminal_colours(bool used);
 /* Back to TERMINAL_NORMAL; signals keep their handlers. Safe in a signal handler. */
 void terminal_restore(void);
 

@@ -49,6 +49,14 @@ for field in '"dry_base":"x"' '"mirostat":3' '"mirostat":1.5' '"xtc_probability"
     [ $status -eq 5 ] && grep -qF "\\\"$name\\\" needs" "$TMP/out" || fail "$field ends with $status: $(cat "$TMP/out")"
 done
 
+# --- nothing is no prompt, as in run; a message may be empty
+for body in '"prompt":""' '"prompt":[]' '"text":""'; do
+    status=0
+    echo "{$body}" | batch >"$TMP/out" || status=$?
+    [ $status -eq 5 ] && grep -qF 'the prompt is empty' "$TMP/out" || fail "$body ends with $status: $(cat "$TMP/out")"
+done
+echo '{"messages":[{"role":"user","content":""}]}' | batch >"$TMP/out" || fail "an empty message: $(cat "$TMP/out")"
+
 # --- what flags set
 echo '{"prompt":"x","stop":"own"}' | batch --stop flag --dry-multiplier 1 --dry-sequence-breaker '|' --samplers kpmt --no-loop-guard -ctk q8_0 \
     --act int16 --logit-bias 5-inf --stop-token-ids 9 --think-budget 4 -c 300 >"$TMP/out" || fail "flags"

@@ -19,6 +19,7 @@ expect 2 "$SIGNUM"
 [ ! -s "$TMP/out" ] || fail "usage on stdout"
 expect 0 "$SIGNUM" help
 [ "$(wc -l <"$TMP/out")" -le 40 ] || fail "help does not fit a screen"
+for said in "help sampling" "form" $(sed -n 's/^| `\([A-Z_]*\)`.*/\1/p' README.md); do out_has "$said"; done
 expect 0 "$SIGNUM" --version
 grep -q numerics "$TMP/out" || fail "no numerics version"
 expect 0 "$SIGNUM" help run
@@ -39,7 +40,14 @@ expect 2 "$SIGNUM" run -m $model --tmep 1 hi
 grep -q 'did you mean --temp' "$TMP/err" || fail "no suggestion for --tmep"
 expect 2 "$SIGNUM" run -m $model -p a b
 expect 2 "$SIGNUM" run -m $model --raw -sys x -p a
-expect 2 "$SIGNUM" run -m $model --raw ""
+for form in --raw "-sys x" "--score --choice a,b"; do
+    # shellcheck disable=SC2086 # words
+    expect 2 "$SIGNUM" run -m $model $form ""
+    err_has "the prompt is empty"
+done
+expect 2 "$SIGNUM" run -m $model # stdin is empty
+err_has "the prompt is empty"
+expect 0 "$SIGNUM" run -m $model -n 1 " "
 
 # --- models that are none
 expect 1 "$SIGNUM" run -m "$TMP/none.gguf" hi
@@ -181,6 +189,10 @@ expect 0 "$SIGNUM" bench -m $model -p 0 -n 2 -r 1
 grep -q ' tg2 ' "$TMP/out" || fail "bench: no table"
 grep -q ' pp' "$TMP/out" && fail "bench: -p 0 does not skip"
 expect 2 "$SIGNUM" bench -m $model -p 5-1
+expect 0 "$SIGNUM" bench -m $model -p 16 -n 2 -d 1009 -t 1,2 -r 1
+[ "$(grep -c 'a context of 1025 is more than the 1024 positions' "$TMP/err")" -eq 1 ] || fail "bench: $(cat "$TMP/err")"
+expect 0 "$SIGNUM" bench -m $model -p 16 -n 2 -d 1008 -t 1 -r 1
+[ ! -s "$TMP/err" ] || fail "bench: $(cat "$TMP/err")"
 printf 'a b c d e f g h\n=====\na b c d e f g h a b c d e f g h\n' >"$TMP/text"
 expect 0 "$SIGNUM" bench -m $model --spec "$TMP/text" -r 2
 out_has '| ratio |'

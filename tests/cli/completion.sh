@@ -34,6 +34,11 @@ if command -v bash >/dev/null; then
     offers '' run -p ''
     offers '' run -m ''
     offers 'md' bench -o m
+    offers 'sampling' help sa
+    offers 'run render repack' help r
+    offers 'auto on off' run --color = # as bash takes --color= apart
+    offers 'on off' run --color = o
+    offers '' run --model =
     # Every flag that is offered is one that the program knows.
     for command in $("$SIGNUM" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
         for flag in $(ask "$command" -); do

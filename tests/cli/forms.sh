@@ -62,4 +62,6 @@ err_has "exclude each other"
 run 1 -jf "$TMP/none"
 run 2 --choice ,
 run 2 --schema "x decimal"
+run 2 --schema "x, y int, x int"
+err_has 'property "x" is described twice'
 exit 0
