@@ -253,8 +253,8 @@ static enum sg_status open_batch(struct batch *b, struct sg_error *err)
     TRY(cli_context(b->d.engine, o, 0, &b->d.n_ctx, err));
     if (o->stop_ids)
         TRY(cli_parse_ids(o->stop_ids, &b->d.stop_ids, err));
-    if (o->seed < 0)
-        o->seed = 0; /* without -s the same input gives the same output */
+    if (o->seed < 0 && (o->resume || o->retry_failed))
+        return fail(err, SG_USAGE, "-s -1 draws another seed in each run, so none can go on with another's records");
     options_sampling(o, b->d.engine, &b->d.sampling);
     b->d.seed = (uint64_t)o->seed;
     constraints_init(&b->d.constraints, b->d.engine);

@@ -266,6 +266,26 @@ static enum sg_status render(struct batch_request *r, const struct batch_default
     return sg_render(d->engine, &with, NULL, NULL, &r->ids, &r->n_ids, err);
 }
 
+/* Templates pass over roles that they do not know; here that would lose what somebody said.
+ * OpenAI calls the system prompt of newer models the developer's. */
+static enum sg_status check_roles(struct sg_message *messages, size_t n, struct sg_error *err)
+{
+    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
+    for (size_t i = 0; i < n; i++) {
+        struct sg_str *role = &messages[i].role;
+        size_t k = 0;
+        while (k < ARRAY_LEN(roles) && !(role->len == strlen(roles[k]) && memcmp(role->data, roles[k], role->len) == 0))
+            k++;
+        char shown[ESCAPED_MAX];
+        if (k == ARRAY_LEN(roles))
+            return fail(err, SG_USAGE, "messages[%zu]: the role \"%s\" is none of system, developer, user, assistant, tool", i,
+                        escaped(shown, role->data, role->len));
+        if (k == 1)
+            *role = (struct sg_str){roles[0], strlen(roles[0])};
+    }
+    return n ? SG_OK : fail(err, SG_USAGE, "\"messages\" is empty");
+}
+
 static enum sg_status read_messages(struct batch_request *r, const struct batch_defaults *d, const struct json *j,
                                     const struct json_node *body, struct sg_error *err)
 {
@@ -284,6 +304,8 @@ static enum sg_status read_messages(struct batch_request *r, const struct batch_
     struct messages m = {0};
     enum sg_status status = messages_read(&m, j, get(j, body, "messages"), tools, err);
     struct sg_message *with_system = NULL;
+    if (status == SG_OK)
+        status = check_roles(m.items, m.conversation.n_messages, err);
     if (status == SG_OK) {
         struct sg_conversation c = m.conversation;
         bool has_own = c.n_messages && c.messages[0].role.len == 6 && memcmp(c.messages[0].role.data, "system", 6) == 0;

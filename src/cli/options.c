@@ -155,7 +155,8 @@ static const struct spec specs[] = {
     {"--spec", "KIND", "off, ngram: guess from the context, same text sooner", ANSWER, CHOICE, GENERATE, AT(speculation), 0, 0, spec_words},
     {"--special", NULL, "show control tokens in the answer", ANSWER, FLAG, CMD_RUN, AT(special), 0, 0, NULL},
 
-    {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, GENERATE, AT(seed), 0, 0, NULL},
+    {"-s --seed", "N", "seed; -1: a random one", SAMPLING, SEED, CMD_RUN | CMD_CHAT, AT(seed), 0, 0, NULL},
+    {"-s --seed", "N", "seed (default 0); -1: a random one", SAMPLING, SEED, CMD_BATCH, AT(seed), 0, 0, NULL},
     {"--temp --temperature", "T", "0: always the most probable token", SAMPLING, FLOAT, GENERATE, AT(sampling.temperature), 0, 1000, NULL},
     {"--top-k", "N", "only the N most probable (0: off)", SAMPLING, INTEGER, GENERATE, AT(sampling.top_k), 0, 1 << 30, NULL},
     {"--top-p", "P", "only the smallest set of this probability (1: off)", SAMPLING, FLOAT, GENERATE, AT(sampling.top_p), 0, 1, NULL},
@@ -490,7 +491,12 @@ static int64_t environment_number(const char *name, int64_t max)
 
 static void defaults(struct options *o, unsigned command)
 {
-    *o = (struct options){.command = command, .n_predict = -1, .think_budget = -1, .seed = -1, .repetitions = 5, .resume_cache = 2048};
+    *o = (struct options){.command = command,
+                          .n_predict = -1,
+                          .think_budget = -1,
+                          .seed = command == CMD_BATCH ? 0 : -1, /* the same input gives the same output */
+                          .repetitions = 5,
+                          .resume_cache = 2048};
     const char *isa = getenv("SIGNUM_ISA");
     o->isa = isa && *isa ? isa : NULL;
     o->n_threads = environment_number("SIGNUM_THREADS", 1024);

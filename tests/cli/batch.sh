@@ -36,6 +36,28 @@ seed=$(sed -n 's/.*"seed":\([0-9]*\).*/\1/p' "$TMP/simple")
 text() { sed -n 's/^.*"text":\("\([^"\\]\|\\.\)*"\).*/\1/p' "$1"; }
 [ -n "$(text "$TMP/run")" ] && [ "$(text "$TMP/run")" = "$(text "$TMP/simple")" ] || fail "run gives $(text "$TMP/run"), batch $(text "$TMP/simple")"
 
+# --- a developer is the system; roles that a template would pass over are errors, and so is nothing
+for role in system developer; do
+    echo "{\"custom_id\":\"a\",\"messages\":[{\"role\":\"$role\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Hi\"}]}" |
+        batch -n 5 >"$TMP/$role" || fail "$role"
+done
+same_records "$TMP/system" "$TMP/developer" "a developer is not the system"
+for messages in '[{"role":"robot","content":"x"}]' '[{"role":"","content":"x"}]' '[{"role":"user ","content":"x"}]' '[]'; do
+    status=0
+    echo "{\"messages\":$messages}" | batch -n 5 >"$TMP/out" || status=$?
+    [ $status -eq 5 ] && grep -q 'the role .* is none of\|is empty' "$TMP/out" || fail "$messages ends with $status: $(cat "$TMP/out")"
+done
+
+# --- without -s always the same seed, -1 draws one, which can not be resumed
+for n in 1 2; do
+    echo '{"prompt":"x"}' | batch --simple -n 1 >"$TMP/same$n" || fail "no seed"
+    echo '{"prompt":"x"}' | batch --simple -n 1 -s -1 >"$TMP/drawn$n" || fail "-s -1"
+done
+cmp "$TMP/same1" "$TMP/same2" || fail "a seed is drawn without being asked for"
+cmp -s "$TMP/drawn1" "$TMP/drawn2" && fail "-s -1 draws the same seed twice"
+expect 2 "$SIGNUM" batch -m $model -s -1 -i "$TMP/in" -o "$TMP/drawn" --resume
+err_has "draws another seed"
+
 # --- a common prefix is computed once
 i=0
 while [ $i -lt 12 ]; do

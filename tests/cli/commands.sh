@@ -19,7 +19,7 @@ expect 2 "$SIGNUM"
 [ ! -s "$TMP/out" ] || fail "usage on stdout"
 expect 0 "$SIGNUM" help
 [ "$(wc -l <"$TMP/out")" -le 40 ] || fail "help does not fit a screen"
-for said in "help sampling" "form" $(sed -n 's/^| `\([A-Z_]*\)`.*/\1/p' README.md); do out_has "$said"; done
+for said in "help sampling" "form" $(sed -n 's/^| .\([A-Z_][A-Z_]*\).[ ,].*/\1/p' README.md); do out_has "$said"; done
 expect 0 "$SIGNUM" --version
 grep -q numerics "$TMP/out" || fail "no numerics version"
 expect 0 "$SIGNUM" help run
