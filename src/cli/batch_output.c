@@ -1,9 +1,10 @@
-#define _GNU_SOURCE /* fileno, ftruncate, getline */
+#define _GNU_SOURCE /* fileno, flock, getline, truncate */
 #include "batch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +169,22 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Opens the output and keeps others out of it as long as it is open: two runs that go on with the
+ * same records would both write what is missing. File systems without locks do without. */
+static enum sg_status open_to_append(struct batch_output *o, const char *shown, struct sg_error *err)
+{
+    struct stat there;
+    if (o->file && o->file != stdout)
+        fclose(o->file);
+    o->file = fopen(o->path, "ab");
+    if (!o->file)
+        return fail(err, SG_FAIL, "cannot write %s: %s", shown, strerror(errno));
+    bool regular = fstat(fileno(o->file), &there) == 0 && S_ISREG(there.st_mode);
+    if (regular && flock(fileno(o->file), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return fail(err, SG_FAIL, "another signum batch is writing %s", shown);
+    return SG_OK;
+}
+
 enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err)
 {
     o->path = options->output && strcmp(options->output, "-") != 0 ? options->output : NULL;
@@ -180,13 +197,13 @@ enum sg_status batch_output_open(struct batch_output *o, const struct options *o
     if (options->input && strcmp(options->input, "-") != 0 && same_file(options->input, o->path))
         return fail(err, SG_USAGE, "%s is input and output at once", shown);
     bool resume = options->resume || options->retry_failed;
+    TRY(open_to_append(o, shown, err));
+    struct stat there;
+    if (!resume && fstat(fileno(o->file), &there) == 0 && S_ISREG(there.st_mode) && there.st_size > 0)
+        return fail(err, SG_USAGE, "%s is there already: --resume goes on with it", shown);
     if (resume)
         TRY(read_existing(o, options->retry_failed, err));
-    struct stat there;
-    if (!resume && stat(o->path, &there) == 0 && S_ISREG(there.st_mode) && there.st_size > 0)
-        return fail(err, SG_USAGE, "%s is there already: --resume goes on with it", shown);
-    o->file = fopen(o->path, "ab");
-    return o->file ? SG_OK : fail(err, SG_FAIL, "cannot write %s: %s", shown, strerror(errno));
+    return options->retry_failed ? open_to_append(o, shown, err) : SG_OK; /* it is another file now */
 }
 
 enum sg_status batch_output_close(struct batch_output *o, struct sg_error *err)

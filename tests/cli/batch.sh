@@ -127,6 +127,8 @@ while [ ! -s "$TMP/interrupted" ] && [ $tries -lt 400 ]; do
     sleep 0.02
     tries=$((tries + 1))
 done
+expect 1 "$SIGNUM" batch -m $model -q -i "$TMP/many" -o "$TMP/interrupted" -np 4 --no-loop-guard --resume
+err_has "another signum batch is writing"
 kill -TERM $pid
 status=0
 wait $pid || status=$?
