@@ -34,6 +34,7 @@ struct matmul {
     void *packed;
     const struct q1_family *q1; /* NULL: no weight wants a packed input */
     size_t chunk;               /* tokens that are packed together */
+    size_t span, span0;         /* tokens whose packed forms are there at a time, and the first of them */
     bool own_packed;            /* every thread packs for itself, when matmul_run begins */
     bool by_blocks;             /* q1 reads QUANT_Q1_0_R64 as it is */
     uint8_t *unpacked;          /* (threads, 64 rows of max_cols): else here, as Q1_0 */

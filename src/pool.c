@@ -143,16 +143,22 @@ enum sg_status pool_open(struct pool **out, int n_threads, struct sg_error *err)
         pool_close(p);
         return fail_memory(err, bytes, "the thread pool");
     }
+    /* Kernels hold their tile on the stack, up to 300 KB; some C libraries give threads 128 KB. */
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, (size_t)1 << 20);
     for (int i = 1; i < p->n_threads; i++) {
         struct worker *w = &p->workers[i - 1];
         *w = (struct worker){.pool = p, .index = i};
-        int code = pthread_create(&w->thread, NULL, work, w);
+        int code = pthread_create(&w->thread, &attr, work, w);
         if (code != 0) {
+            pthread_attr_destroy(&attr);
             pool_close(p);
             return fail(err, SG_FAIL, "cannot start thread %d of %d: %s", i + 1, n_threads, strerror(code));
         }
         p->n_started++;
     }
+    pthread_attr_destroy(&attr);
     *out = p;
     return SG_OK;
 }

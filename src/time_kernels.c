@@ -12,7 +12,7 @@
 enum {
     COLS = 4096,
     GROUPS = COLS / GROUP,
-    ROWS = 192,
+    ROWS = 256,
     TOKENS = 64,
     DIM = 128,
     QUERIES = 4,
@@ -235,12 +235,16 @@ static const struct probe probes[] = {
     FAMILY("popcount, 1 token", POPCOUNT, 1),
     FAMILY("popcount, 16 tokens", POPCOUNT, 16),
     FAMILY("tables, 1 token", TABLES, 1),
+    FAMILY("tables, 2 tokens", TABLES, 2),
     FAMILY("tables, 4 tokens", TABLES, 4),
     FAMILY("tables, 8 tokens", TABLES, 8),
+    FAMILY("tables, 16 tokens", TABLES, 16),
+    FAMILY("tables, 64 tokens", TABLES, 64),
     FAMILY("sign int16, 1 token", WIDE + SIGN, 1),
     FAMILY("sign int16, 64 tokens", WIDE + SIGN, 64),
     FAMILY("tables int16, 1 token", WIDE + TABLES, 1),
     FAMILY("tables int16, 8 tokens", WIDE + TABLES, 8),
+    FAMILY("tables int16, 64 tokens", WIDE + TABLES, 64),
     {"quantize_i8", probe_quantize, 0, 1, COLS, "floats"},
     {"quantize_i16", probe_quantize_wide, 0, 1, COLS, "floats"},
     {"dot_f32", probe_dot_f32, 0, 1, COLS, "floats"},
@@ -273,7 +277,7 @@ static void layout(struct bench *b, struct arena *a)
     b->prob = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->tile = ARENA_ARRAY(a, int8_t, ATTN_TILE * (DIM + sizeof(float)));
     b->weights = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
-    b->packed_bytes = (size_t)TOKENS * COLS * 32; /* tables are the largest: 8 to 16 bytes an activation and plane */
+    b->packed_bytes = (size_t)TOKENS * COLS * 72; /* scalar tables are the largest: 64 bytes an activation */
     b->packed = arena_take(a, b->packed_bytes);
     b->out_floats = (size_t)TOKENS * ROWS + 2 * COLS;
     b->out = ARENA_ARRAY(a, float, 2 * b->out_floats); /* the second half: what scalar gave */

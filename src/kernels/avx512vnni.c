@@ -1,6 +1,7 @@
 /* avx512vnni.c: AVX-512 with VNNI: the "sign" family for many tokens, 16 rows of bytes 0 and
  * 1 in a register, twelve tokens for each load of it. Few tokens take the 256-bit form that
- * AVX-VNNI has too. All else is avx512.c's. */
+ * AVX-VNNI has too. --matmul auto takes avx512.c's tables all the same, which win at any number of tokens
+ * on Zen 4, by half from 16 on. All else is avx512.c's. */
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -137,10 +138,6 @@ static const struct q1_family wide_many = {"sign", SIGN_ROWS, SIGN_TOKENS, wide_
 
 static const struct q1_family *pick_wide_sign(size_t tokens) { return tokens <= 2 ? &wide_sign : &wide_many; }
 
-/* Zen 4: tables win by a quarter at any number of tokens, but take 16 bytes per activation;
- * CPUs with two 512-bit dot products per cycle gain from about here on. */
-static int q1_auto(size_t tokens) { return tokens <= 16 ? 2 : 0; }
-
 /* -------------------------------------------------------------------- peak */
 
 static inline __m512i step_i8(__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
@@ -156,7 +153,5 @@ const struct kernels kernels_avx512vnni = {
     .attn_values_q8 = attn_values_q8,
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
-    .q1_auto = q1_auto,
     .q1_wide = {pick_wide_sign, NULL, NULL},
-    .q1_wide_auto = q1_auto,
 };
