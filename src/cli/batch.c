@@ -277,7 +277,8 @@ static enum sg_status run_batch(struct batch *b, struct sg_error *err)
             told = b->at_end = true;
             batch_run_drop_waiting(b->run);
         }
-        while (!b->at_end && batch_run_wants(b->run))
+        /* Running requests do not wait for somebody who writes slowly, or who waits for their answers. */
+        while (!b->at_end && batch_run_wants(b->run) && (!batch_run_busy(b->run) || batch_input_ready(&b->input)))
             TRY(take_line(b, err));
         TRY(batch_run_step(b->run, err));
         report(b, false);

@@ -17,8 +17,12 @@
 /* ------------------------------------------------------------------ input */
 
 struct batch_input {
-    FILE *file;
+    int fd;
     const char *path; /* for messages */
+    char *bytes;      /* read, of which at .. n are still to be looked at */
+    size_t at, n;
+    int error; /* errno of a read that failed */
+    bool cut;  /* we were interrupted while waiting for more */
     bool lines, csv;
     int separator;           /* of CSV: the first of , ; and tab in the header; 0: not known yet */
     const char *template;    /* NULL: none */
@@ -34,7 +38,10 @@ enum {
 enum sg_status batch_input_open(struct batch_input *in, const struct options *o, struct sg_error *err);
 void batch_input_close(struct batch_input *in);
 
-/* How many lines (rows of CSV) are still to be read, empty ones not counted; 0: not known,
+/* Whether reading would not wait for whoever writes it, at least not for the first byte. */
+bool batch_input_ready(const struct batch_input *in);
+
+/* How many lines (rows of CSV) are still to be read, blank ones not counted; 0: not known,
  * because the input is no file. */
 size_t batch_input_count(const struct batch_input *in);
 

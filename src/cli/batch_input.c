@@ -1,6 +1,8 @@
 #include "batch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,10 +10,44 @@
 
 void batch_input_close(struct batch_input *in)
 {
-    if (in->file && in->file != stdin)
-        fclose(in->file);
+    if (in->fd > STDIN_FILENO)
+        close(in->fd);
+    free(in->bytes);
     buf_free(&in->line);
     buf_free(&in->header);
+}
+
+/* -------------------------------------------------------------------- bytes */
+
+enum {
+    READ_BUFFER = 1 << 16
+};
+
+/* The next byte, or EOF at the end, when it can not be read (error says why), and when we are
+ * interrupted while waiting for it. */
+static int refill(struct batch_input *in)
+{
+    in->at = in->n = 0;
+    while (!in->error && !in->cut) {
+        ssize_t n = read(in->fd, in->bytes, READ_BUFFER);
+        if (n > 0) {
+            in->n = (size_t)n;
+            return (unsigned char)in->bytes[in->at++];
+        }
+        if (n == 0)
+            return EOF;
+        in->cut = cli_interrupted;
+        in->error = errno == EINTR ? 0 : errno;
+    }
+    return EOF;
+}
+
+static int next_byte(struct batch_input *in) { return in->at < in->n ? (unsigned char)in->bytes[in->at++] : refill(in); }
+
+bool batch_input_ready(const struct batch_input *in)
+{
+    struct pollfd p = {.fd = in->fd, .events = POLLIN};
+    return in->at < in->n || poll(&p, 1, 0) > 0;
 }
 
 /* ------------------------------------------------------------------ counting */
@@ -21,8 +57,8 @@ enum {
 };
 static const off_t COUNT_MOST = (off_t)4 << 30; /* a file larger than that is not read twice */
 
-/* Lines (CSV: rows, which newlines within quotes do not end) that hold something, in what
- * was read so far. */
+/* Lines (CSV: rows, which newlines within quotes do not end) that are not blank, in what was
+ * read so far. */
 struct counter {
     bool quoted, begun; /* begun: the line holds something */
     size_t n;
@@ -34,11 +70,15 @@ static void end_line(struct counter *c)
     c->begun = false;
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
 static void count_lines(struct counter *c, const char *data, size_t n)
 {
     for (const char *p = data, *end = data + n; p < end;) {
         const char *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end;
-        c->begun |= stop - p > 1 || (stop > p && *p != '\r');
+        while (p < stop && is_blank(*p))
+            p++;
+        c->begun |= p < stop;
         if (newline)
             end_line(c);
         p = stop + 1;
@@ -59,13 +99,12 @@ static void count_rows(struct counter *c, const char *data, size_t n)
 size_t batch_input_count(const struct batch_input *in)
 {
     struct stat s;
-    int fd = fileno(in->file);
-    off_t at = ftello(in->file);
-    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) || at < 0 || s.st_size - at > COUNT_MOST)
+    off_t at = lseek(in->fd, 0, SEEK_CUR) - (off_t)(in->n - in->at);
+    if (fstat(in->fd, &s) != 0 || !S_ISREG(s.st_mode) || at < 0 || s.st_size - at > COUNT_MOST)
         return 0;
     char *data = malloc(COUNT_BUFFER);
     struct counter c = {0};
-    for (ssize_t n; data && (n = pread(fd, data, COUNT_BUFFER, at)) > 0; at += n)
+    for (ssize_t n; data && (n = pread(in->fd, data, COUNT_BUFFER, at)) > 0; at += n)
         (in->csv ? count_rows : count_lines)(&c, data, (size_t)n);
     free(data);
     return c.n + c.begun; /* a last line without an end counts */
@@ -79,10 +118,10 @@ static bool read_line(struct batch_input *in, bool *long_line)
 {
     in->line.len = 0;
     *long_line = false;
-    int c = getc_unlocked(in->file);
+    int c = next_byte(in);
     if (c == EOF)
         return false;
-    for (; c != EOF && c != '\n'; c = getc_unlocked(in->file)) {
+    for (; c != EOF && c != '\n'; c = next_byte(in)) {
         if (in->line.len < BATCH_LINE_MAX)
             buf_putc(&in->line, (char)c);
         else
@@ -106,14 +145,14 @@ static bool is_separator(struct batch_input *in, int c)
  * order mark are skipped. */
 static int begin_row(struct batch_input *in)
 {
-    int c = getc_unlocked(in->file);
+    int c = next_byte(in);
     if (in->number == 0 && c == 0xEF) {
-        getc_unlocked(in->file);
-        getc_unlocked(in->file);
-        c = getc_unlocked(in->file);
+        next_byte(in);
+        next_byte(in);
+        c = next_byte(in);
     }
     while (c == '\n' || c == '\r')
-        c = getc_unlocked(in->file);
+        c = next_byte(in);
     return c;
 }
 
@@ -134,17 +173,17 @@ static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, 
         bool quoted = c == '"';
         cell.len = 0;
         if (quoted)
-            c = getc_unlocked(in->file);
-        for (;; c = getc_unlocked(in->file)) {
+            c = next_byte(in);
+        for (;; c = next_byte(in)) {
             if (c == EOF) {
                 *open_quote |= quoted;
                 break;
             }
             if (quoted && c == '"') {
-                c = getc_unlocked(in->file);
+                c = next_byte(in);
                 if (c != '"') {
                     quoted = false;
-                    ungetc(c, in->file);
+                    in->at -= c != EOF; /* it comes again */
                     continue;
                 }
             } else if (!quoted && (c == '\n' || is_separator(in, c))) {
@@ -161,7 +200,7 @@ static bool read_row(struct batch_input *in, struct buf *json, size_t *n_cells, 
         json_put_string(json, cell.data ? cell.data : "", cell.len);
         more = c == in->separator;
         if (more)
-            c = getc_unlocked(in->file);
+            c = next_byte(in);
     }
     json->failed |= cell.failed;
     buf_free(&cell);
@@ -297,14 +336,17 @@ enum sg_status batch_input_open(struct batch_input *in, const struct options *o,
     const char *path = o->input && strcmp(o->input, "-") != 0 ? o->input : NULL;
     size_t len = path ? strlen(path) : 0;
     *in = (struct batch_input){.path = path ? path : "standard input", .lines = o->lines, .template = o->template};
-    in->csv = o->csv || (len > 4 && (strcmp(path + len - 4, ".csv") == 0 || strcmp(path + len - 4, ".tsv") == 0));
+    in->fd = STDIN_FILENO;
+    in->csv = o->csv || (!o->lines && len > 4 && (strcmp(path + len - 4, ".csv") == 0 || strcmp(path + len - 4, ".tsv") == 0));
     if (in->csv && !in->template)
         return fail(err, SG_USAGE, "CSV needs --template, which says how a row becomes a prompt");
     if (in->lines && (in->csv || in->template))
         return fail(err, SG_USAGE, "--lines goes without --csv and --template");
-    in->file = path ? fopen(path, "rb") : stdin;
+    in->bytes = malloc(READ_BUFFER);
+    if (!in->bytes)
+        return fail_memory(err, READ_BUFFER, "the input");
     char shown[ESCAPED_MAX];
-    if (!in->file)
+    if (path && (in->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
         return fail(err, SG_FAIL, "cannot open %s: %s", escaped(shown, path, len), strerror(errno));
     return in->csv ? read_header(in, err) : SG_OK;
 }
@@ -333,13 +375,16 @@ static enum sg_status next_row(struct batch_input *in, struct buf *text, struct 
 static enum sg_status next_line(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, struct sg_error *err)
 {
     bool long_line;
+    size_t blanks;
     do {
         if (!(*more = read_line(in, &long_line)))
             return SG_OK;
         in->number++;
         if (in->number == 1 && in->line.len >= 3 && memcmp(in->line.data, "\xEF\xBB\xBF", 3) == 0)
             buf_drop(&in->line, 3);
-    } while (in->line.len == 0 && !long_line);
+        for (blanks = 0; blanks < in->line.len && is_blank(in->line.data[blanks]);)
+            blanks++;
+    } while (blanks == in->line.len && !long_line);
     if (long_line)
         return fail(err, SG_USAGE, "the line is longer than 64 MiB");
     if (in->lines) {
@@ -357,17 +402,14 @@ static enum sg_status next_line(struct batch_input *in, struct buf *text, struct
 enum sg_status batch_input_next(struct batch_input *in, struct buf *text, struct buf *fields, bool *more, bool *bad, struct sg_error *err)
 {
     text->len = fields->len = 0;
-    *bad = false;
     enum sg_status status = in->csv ? next_row(in, text, fields, more, err) : next_line(in, text, fields, more, err);
     if (text->failed || fields->failed || in->line.failed || in->header.failed)
         return fail(err, SG_NO_MEMORY, "out of memory for a line of the input");
-    if (status == SG_USAGE) {
-        *bad = true;
-        return SG_OK;
-    }
-    if (status == SG_OK && !*more && ferror(in->file)) {
+    if (in->error) {
         char shown[ESCAPED_MAX];
-        return fail(err, SG_FAIL, "cannot read %s: %s", escaped(shown, in->path, strlen(in->path)), strerror(errno));
+        return fail(err, SG_FAIL, "cannot read %s: %s", escaped(shown, in->path, strlen(in->path)), strerror(in->error));
     }
-    return status;
+    *more &= !in->cut; /* half a line is no request */
+    *bad = *more && status == SG_USAGE;
+    return status == SG_USAGE ? SG_OK : status;
 }

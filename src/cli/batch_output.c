@@ -185,7 +185,30 @@ static enum sg_status open_to_append(struct batch_output *o, const char *shown, 
     return SG_OK;
 }
 
-enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err)
+/* Hours before it is written: whether the summary can be, and overwrites nothing of this run. */
+static enum sg_status check_summary(const struct batch_output *o, const struct options *options, struct sg_error *err)
+{
+    const char *path = options->summary;
+    struct stat there;
+    char shown[ESCAPED_MAX];
+    if (!path)
+        return SG_OK;
+    escaped(shown, path, strlen(path));
+    if ((o->path && same_file(path, o->path)) || (options->input && same_file(path, options->input)))
+        return fail(err, SG_USAGE, "--summary %s would overwrite what this run reads or writes", shown);
+    bool is_new = stat(path, &there) != 0;
+    if (!is_new && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode)) /* a pipe: opening it is seen at its other end */
+        return SG_OK;
+    FILE *f = fopen(path, "ab");
+    if (!f)
+        return fail(err, SG_FAIL, "cannot write %s: %s", shown, strerror(errno));
+    fclose(f);
+    if (is_new)
+        unlink(path);
+    return SG_OK;
+}
+
+static enum sg_status open_output(struct batch_output *o, const struct options *options, struct sg_error *err)
 {
     o->path = options->output && strcmp(options->output, "-") != 0 ? options->output : NULL;
     o->simple = options->simple;
@@ -204,6 +227,12 @@ enum sg_status batch_output_open(struct batch_output *o, const struct options *o
     if (resume)
         TRY(read_existing(o, options->retry_failed, err));
     return options->retry_failed ? open_to_append(o, shown, err) : SG_OK; /* it is another file now */
+}
+
+enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err)
+{
+    TRY(open_output(o, options, err));
+    return check_summary(o, options, err);
 }
 
 enum sg_status batch_output_close(struct batch_output *o, struct sg_error *err)

@@ -84,6 +84,35 @@ for np in 1 4; do
 done
 expect 2 "$SIGNUM" batch -m $model --shard 3/2 -i "$TMP/in"
 
+# --- a summary that can not be written, or would be written over something, is no late surprise
+for summary in "$TMP/none/x" "$TMP"; do
+    status=0
+    batch -i "$TMP/repeats" --summary "$summary" >"$TMP/out" 2>"$TMP/err" || status=$?
+    [ $status -eq 1 ] && [ ! -s "$TMP/out" ] || fail "--summary $summary ends with $status"
+done
+cp "$TMP/repeats" "$TMP/before"
+expect 2 "$SIGNUM" batch -m $model -i "$TMP/repeats" --summary "$TMP/repeats"
+expect 2 "$SIGNUM" batch -m $model -i "$TMP/repeats" -o "$TMP/records" --summary "$TMP/records"
+cmp "$TMP/before" "$TMP/repeats" && [ ! -s "$TMP/records" ] || fail "a summary overwrites files"
+
+# --- who waits for an answer before asking again gets it
+mkfifo "$TMP/ask" "$TMP/told"
+exec 3<>"$TMP/ask" 4<>"$TMP/told"
+"$SIGNUM" batch -m $model -q --simple -n 3 -np 8 <&3 >&4 2>"$TMP/err" &
+pid=$!
+for n in 1 2 3; do
+    echo "{\"custom_id\":\"$n\",\"prompt\":\"Hello\"}" >&3
+    answer=$(timeout 30 head -n 1 <&4)
+    case $answer in *"\"id\":\"$n\""*) ;; *) fail "answer $n is $answer" ;; esac
+done
+printf '{"custom_id":"half' >&3 # ... and is interrupted in the middle of a question
+sleep 0.2
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+exec 3>&- 4<&-
+[ $status -eq 130 ] || fail "interrupted while it waits for requests: $status $(cat "$TMP/err")"
+
 # --- shards: each request in exactly one
 : >"$TMP/shards"
 for k in 1 2 3; do batch -i "$TMP/in.good" --shard $k/3 >>"$TMP/shards" || fail "shard $k"; done
@@ -91,7 +120,7 @@ batch -i "$TMP/in.good" >"$TMP/whole" || fail "whole"
 same_records "$TMP/whole" "$TMP/shards" "shards do not add up"
 
 # --- lines, templates, CSV
-printf 'one\n\ntwo\n' | batch --lines --simple -n 2 >"$TMP/lines" || fail "--lines"
+printf 'one\n\n \t\r\ntwo\n' | batch --lines --simple -n 2 >"$TMP/lines" || fail "--lines"
 [ "$(wc -l <"$TMP/lines")" -eq 2 ] || fail "--lines"
 printf 'id,text,note\n7,"a, ""quoted""\ntext",x\n8,plain,y\n' >"$TMP/rows.csv"
 batch -i "$TMP/rows.csv" --template 'Say {text}{{!}}' --simple -n 2 >"$TMP/csv" || fail "CSV"
