@@ -249,6 +249,8 @@ static enum sg_status open_batch(struct batch *b, struct sg_error *err)
     TRY(batch_input_open(&b->input, o, err));
     TRY(cli_open(&b->d.engine, o, false, err));
     b->d.o = o;
+    if (o->think == SG_THINK_ON && !sg_info(b->d.engine)->can_think) /* else every request would say it */
+        return fail(err, SG_USAGE, "this model's chat template (%s) has no thinking to turn on", sg_info(b->d.engine)->template_kind);
     TRY(cli_system(o, &b->d.system, &b->d.has_system, err));
     TRY(cli_context(b->d.engine, o, 0, &b->d.n_ctx, err));
     if (o->stop_ids)

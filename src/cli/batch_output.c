@@ -332,6 +332,85 @@ static void put_timings(struct buf *b, const struct batch_request *r)
     buf_putc(b, '}');
 }
 
+static void put_node(struct buf *b, const struct json *j, const struct json_node *n)
+{
+    buf_append(b, j->text + n->begin, n->end - n->begin);
+}
+
+/* {"a":-0.5,"b":-1.25}: the most probable tokens, and the one that was chosen. */
+static void put_alternatives(struct buf *b, const struct json *j, const struct json_node *token)
+{
+    const struct json_node *chosen = json_get(j, token, "token"), *list = json_get(j, token, "top_logprobs");
+    struct buf text = {0};
+    bool among = false;
+    json_string(j, chosen, &text);
+    buf_putc(&text, 0);
+    buf_putc(b, '{');
+    for (const struct json_node *n = json_first(j, list); n; n = json_next(j, list, n)) {
+        among |= !text.failed && json_string_equal(j, json_get(j, n, "token"), text.data);
+        put_node(b, j, json_get(j, n, "token"));
+        buf_putc(b, ':');
+        put_node(b, j, json_get(j, n, "logprob"));
+        buf_puts(b, json_next(j, list, n) || !among ? "," : "");
+    }
+    if (!among) {
+        put_node(b, j, chosen);
+        buf_putc(b, ':');
+        put_node(b, j, json_get(j, token, "logprob"));
+    }
+    buf_putc(b, '}');
+    b->failed |= text.failed;
+    buf_free(&text);
+}
+
+static size_t count_characters(const struct json *j, const struct json_node *bytes)
+{
+    size_t characters = 0;
+    for (const struct json_node *n = json_first(j, bytes); n; n = json_next(j, bytes, n)) {
+        int64_t byte = 0;
+        json_int(j, n, &byte);
+        characters += (byte & 0xC0) != 0x80; /* one that begins a character */
+    }
+    return characters;
+}
+
+/* The completions endpoint has its own, older form: arrays with one element for each token. */
+static void put_logprob_arrays(struct buf *b, const struct batch_choice *c, bool alternatives)
+{
+    static const char *const names[] = {"tokens", "token_logprobs", "top_logprobs", "text_offset"};
+    struct buf text = {0};
+    struct json j;
+    size_t offset = 0;
+    buf_printf(&text, "[%s]", c->logprobs.len ? c->logprobs.data : "");
+    if (text.failed || json_parse(&j, text.data, text.len, NULL) != SG_OK) {
+        b->failed = true;
+        buf_free(&text);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        buf_printf(b, "%c\"%s\":", i ? ',' : '{', names[i]);
+        if (i == 2 && !alternatives) {
+            buf_puts(b, "null");
+            continue;
+        }
+        buf_putc(b, '[');
+        for (const struct json_node *n = json_first(&j, j.nodes); n; n = json_next(&j, j.nodes, n)) {
+            if (i == 2)
+                put_alternatives(b, &j, n);
+            else if (i == 3)
+                buf_printf(b, "%zu", offset);
+            else
+                put_node(b, &j, json_get(&j, n, i ? "logprob" : "token"));
+            offset += i == 3 ? count_characters(&j, json_get(&j, n, "bytes")) : 0;
+            buf_puts(b, json_next(&j, j.nodes, n) ? "," : "");
+        }
+        buf_putc(b, ']');
+    }
+    buf_putc(b, '}');
+    json_free(&j);
+    buf_free(&text);
+}
+
 /* The content and the tool calls of an answer that calls; false, and nothing, for another. */
 static bool put_calls(struct buf *b, const struct batch_request *r, const struct batch_choice *c)
 {
@@ -368,8 +447,10 @@ static void put_choice(struct buf *b, const struct batch_request *r, size_t i)
         put_string(b, "text", &c->text);
     }
     buf_puts(b, ",\"logprobs\":");
-    if (r->logprobs)
+    if (r->logprobs && r->chat)
         buf_printf(b, "{\"content\":[%s]}", c->logprobs.len ? c->logprobs.data : "");
+    else if (r->logprobs)
+        put_logprob_arrays(b, c, r->top_logprobs > 0);
     else
         buf_puts(b, "null");
     buf_printf(b, ",\"finish_reason\":\"%s\"",
@@ -446,33 +527,60 @@ static void put_body(struct buf *b, const struct batch_output *o, const struct b
     buf_putc(b, '}');
 }
 
-/* {"id", "text" or "texts", ...} */
+enum simple_part {
+    SIMPLE_TEXT,
+    SIMPLE_REASONING,
+    SIMPLE_LOGPROBS,
+    SIMPLE_FINISH,
+    SIMPLE_SEED
+};
+
+static void put_simple_part(struct buf *b, const struct batch_choice *c, enum simple_part part)
+{
+    const struct buf *text = part == SIMPLE_TEXT ? &c->text : &c->thinking;
+    switch (part) {
+    case SIMPLE_TEXT:
+    case SIMPLE_REASONING:
+        json_put_string(b, text->data ? text->data : "", text->len);
+        break;
+    case SIMPLE_LOGPROBS:
+        buf_printf(b, "[%s]", c->logprobs.len ? c->logprobs.data : "");
+        break;
+    case SIMPLE_FINISH:
+        buf_printf(b, "\"%s\"", sg_finish_name(c->counts.finish));
+        break;
+    case SIMPLE_SEED:
+        buf_printf(b, "%llu", (unsigned long long)c->seed);
+        break;
+    }
+}
+
+/* {"id", "text", ...}; of a request for several answers {"id", "texts": [...], ...} */
 static void put_simple(struct buf *b, const struct batch_defaults *d, const struct batch_request *r)
 {
+    static const char *const names[][2] = {[SIMPLE_TEXT] = {"text", "texts"},
+                                           [SIMPLE_REASONING] = {"reasoning", "reasonings"},
+                                           [SIMPLE_LOGPROBS] = {"logprobs", "logprobs"},
+                                           [SIMPLE_FINISH] = {"finish_reason", "finish_reasons"},
+                                           [SIMPLE_SEED] = {"seed", "seeds"}};
     if (r->n_continuations) {
         put_scores(b, d, r);
         return;
     }
-    const struct batch_choice *c = &r->choices[0];
-    if (r->n == 1) {
-        put_string(b, "text", &c->text);
-    } else {
-        buf_puts(b, "\"texts\":[");
+    size_t answer, thinking;
+    bool several = r->n > 1;
+    count(r, &answer, &thinking);
+    for (size_t part = 0; part < ARRAY_LEN(names); part++) {
+        if ((part == SIMPLE_REASONING && !thinking) || (part == SIMPLE_LOGPROBS && !r->logprobs))
+            continue;
+        buf_printf(b, "%s\"%s\":%s", part ? "," : "", names[part][several], several ? "[" : "");
         for (size_t i = 0; i < r->n; i++) {
             buf_puts(b, i ? "," : "");
-            json_put_string(b, r->choices[i].text.data ? r->choices[i].text.data : "", r->choices[i].text.len);
+            put_simple_part(b, &r->choices[i], (enum simple_part)part);
         }
-        buf_putc(b, ']');
+        buf_puts(b, several ? "]" : "");
     }
-    if (c->counts.thinking_tokens) {
-        buf_putc(b, ',');
-        put_string(b, "reasoning", &c->thinking);
-    }
-    if (r->logprobs)
-        buf_printf(b, ",\"logprobs\":[%s]", c->logprobs.len ? c->logprobs.data : "");
-    buf_printf(b, ",\"finish_reason\":\"%s\",\"seed\":%llu,\"prompt_tokens\":%zu,\"completion_tokens\":%zu",
-               sg_finish_name(c->counts.finish), (unsigned long long)c->seed, r->n_ids,
-               c->counts.answer_tokens + c->counts.thinking_tokens);
+    buf_printf(b, ",\"prompt_tokens\":%zu,\"completion_tokens\":%zu", r->n_ids, answer + thinking);
 }
 
 enum sg_status batch_output_result(struct batch_output *o, const struct batch_defaults *d, const struct batch_request *r,

@@ -135,6 +135,8 @@ static void read_flags(struct wish *w, const struct options *o)
         wish_begin(w, SG_GRAMMAR_CHOICES, "--choice");
         read_choices(w, o);
     }
+    if (o->choice_norm && !(o->score && o->choices.n) && w->status == SG_OK)
+        w->status = fail(w->err, SG_USAGE, "--choice-norm is for --score with --choice");
     if (o->score && w->name && w->kind != SG_GRAMMAR_CHOICES && w->status == SG_OK)
         w->status = fail(w->err, SG_USAGE, "%s and --score exclude each other", w->name);
 }
