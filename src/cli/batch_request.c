@@ -471,6 +471,12 @@ static enum sg_status check_fields(struct batch_defaults *d, const struct json *
         const struct json_node *value = json_next(j, body, key);
         key = json_next(j, body, value);
     }
+    const struct json_node *kwargs = get(j, body, "chat_template_kwargs");
+    for (const struct json_node *key = kwargs && kwargs->type == JSON_OBJECT ? json_first(j, kwargs) : NULL; key;) {
+        if (!json_string_equal(j, key, "enable_thinking"))
+            TRY(report_unknown(d, j, key, err));
+        key = json_next(j, kwargs, json_next(j, kwargs, key));
+    }
     return SG_OK;
 }
 
@@ -533,6 +539,8 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
     r->seed = (uint64_t)seed;
     bool has_messages = get(j, body, "messages") != NULL;
     r->chat = has_messages || !raw;
+    if (has_messages && get(j, body, "prompt"))
+        return fail(err, SG_USAGE, "\"messages\" and \"prompt\" exclude each other");
     TRY(has_messages ? read_messages(r, d, j, body, err) : read_prompt(r, d, j, body, raw, err));
     if (r->n_ids == 0)
         return fail(err, SG_USAGE, "the prompt is empty");

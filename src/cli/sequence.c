@@ -152,6 +152,7 @@ static enum sg_status choose_one(struct sequence *s, const float *logits, size_t
     s->finished = step.finish != SG_FINISH_NONE;
     if (!s->finished && length == sg_capacity(s->session)) { /* the context is full; what was held back comes out */
         sg_reply_end(s->reply, SG_FINISH_LENGTH, &step);
+        sg_reply_counts(s->reply, &c->counts);
         keep_text(c, &step);
         s->finished = true;
     }

@@ -36,16 +36,24 @@ seed=$(sed -n 's/.*"seed":\([0-9]*\).*/\1/p' "$TMP/simple")
 text() { sed -n 's/^.*"text":\("\([^"\\]\|\\.\)*"\).*/\1/p' "$1"; }
 [ -n "$(text "$TMP/run")" ] && [ "$(text "$TMP/run")" = "$(text "$TMP/simple")" ] || fail "run gives $(text "$TMP/run"), batch $(text "$TMP/simple")"
 
+# ... and when the context is full, with text that a stop string might begin
+for stop in '' 'e zz'; do
+    "$SIGNUM" run -m $model --json -s 3 -c 40 --ignore-eos --no-loop-guard --stop "$stop" "Tell me" >"$TMP/run" || fail "run"
+    echo '{"prompt":"Tell me","seed":3}' | batch --simple -c 40 --ignore-eos --no-loop-guard --stop "$stop" >"$TMP/simple" || fail "simple"
+    [ -n "$(text "$TMP/run")" ] && [ "$(text "$TMP/run")" = "$(text "$TMP/simple")" ] || fail "run gives $(text "$TMP/run"), batch $(text "$TMP/simple")"
+    for file in run simple; do grep -q '"finish_reason":"length"' "$TMP/$file" || fail "a full context: $(cat "$TMP/$file")"; done
+done
+
 # --- a developer is the system; roles that a template would pass over are errors, and so is nothing
 for role in system developer; do
     echo "{\"custom_id\":\"a\",\"messages\":[{\"role\":\"$role\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Hi\"}]}" |
         batch -n 5 >"$TMP/$role" || fail "$role"
 done
 same_records "$TMP/system" "$TMP/developer" "a developer is not the system"
-for messages in '[{"role":"robot","content":"x"}]' '[{"role":"","content":"x"}]' '[{"role":"user ","content":"x"}]' '[]'; do
+for messages in '[{"role":"user","content":"x"}],"prompt":"y"' '[{"role":"robot","content":"x"}]' '[{"role":"","content":"x"}]' '[{"role":"user ","content":"x"}]' '[]'; do
     status=0
     echo "{\"messages\":$messages}" | batch -n 5 >"$TMP/out" || status=$?
-    [ $status -eq 5 ] && grep -q 'the role .* is none of\|is empty' "$TMP/out" || fail "$messages ends with $status: $(cat "$TMP/out")"
+    [ $status -eq 5 ] && grep -q 'the role .* is none of\|is empty\|exclude each other' "$TMP/out" || fail "$messages ends with $status: $(cat "$TMP/out")"
 done
 
 # --- without -s always the same seed, -1 draws one, which can not be resumed

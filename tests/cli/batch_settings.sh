@@ -68,10 +68,10 @@ grep -qF '"min_tokens":1,"stop":["end"]' "$TMP/out" && grep -qF '"form":"regex '
 # --- the summary names each unknown field once
 cat >"$TMP/in" <<'LINES'
 {"prompt":"x","frob":1,"b":2,"a\"b":3}
-{"prompt":"x","frob":1,"line\nend":1,"b\",\"c":1,"c":null,"":0}
+{"prompt":"x","frob":1,"line\nend":1,"b\",\"c":1,"c":null,"":0,"chat_template_kwargs":{"enable_thinking":true,"style":"x"}}
 LINES
 batch -i "$TMP/in" --summary "$TMP/summary" >"$TMP/out" || fail "unknown fields"
-grep -qF '"unknown_fields":["frob","b","a\"b","line\nend","b\",\"c","c",""],' "$TMP/summary" || fail "summary: $(cat "$TMP/summary")"
+grep -qF '"unknown_fields":["frob","b","a\"b","line\nend","b\",\"c","c","","style"],' "$TMP/summary" || fail "summary: $(cat "$TMP/summary")"
 echo '{"prompt":"x"}' | batch --summary "$TMP/summary" >"$TMP/out" || fail "known fields"
 grep -qF '"unknown_fields":[],' "$TMP/summary" || fail "summary: $(cat "$TMP/summary")"
 
