@@ -308,6 +308,33 @@ static enum sg_status use_template(const struct batch_input *in, const char *obj
 
 /* ------------------------------------------------------------------- opening */
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct sg_str *x = a, *y = b;
+    int order = memcmp(x->data, y->data, MIN(x->len, y->len));
+    return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Which of two columns of the same name would {name} be? Spreadsheets leave several without one. */
+static enum sg_status check_names(const struct buf *header, struct sg_error *err)
+{
+    struct json j;
+    TRY(json_parse(&j, header->data, header->len, err));
+    size_t n = 0;
+    struct sg_str *names = malloc((j.nodes->count + (size_t)1) * sizeof *names);
+    enum sg_status status = names ? SG_OK : fail_memory(err, j.nodes->count * sizeof *names, "the header");
+    for (const struct json_node *cell = json_first(&j, j.nodes); cell && names; cell = json_next(&j, j.nodes, cell))
+        names[n++] = (struct sg_str){j.text + cell->begin, cell->end - cell->begin}; /* with quotes, which makes no difference */
+    if (names)
+        qsort(names, n, sizeof *names, compare_names);
+    for (size_t i = 1; i < n && status == SG_OK; i++)
+        if (names[i].len > 2 && compare_names(&names[i - 1], &names[i]) == 0)
+            status = fail(err, SG_USAGE, "the header names the column %.*s twice", (int)MIN(names[i].len, (size_t)60), names[i].data);
+    free(names);
+    json_free(&j);
+    return status;
+}
+
 /* CSV's first row. A template that names no column of it is wrong for every row. */
 static enum sg_status read_header(struct batch_input *in, struct sg_error *err)
 {
@@ -321,6 +348,8 @@ static enum sg_status read_header(struct batch_input *in, struct sg_error *err)
     enum sg_status status = SG_OK;
     if (too_long || open_quote)
         status = fail(err, SG_USAGE, "the header is no row of CSV: %s", too_long ? "it is too long" : "a quote is never closed");
+    if (status == SG_OK)
+        status = check_names(&in->header, err);
     if (status == SG_OK)
         status = join_row(&in->header, &in->header, &object, err);
     if (status == SG_OK)

@@ -530,11 +530,11 @@ static enum sg_status read_body(struct batch_request *r, struct batch_defaults *
     TRY(read_int(j, body, "thinking_budget_tokens", -1, 1 << 30, &r->think_budget, err));
     TRY(read_int(j, body, "min_tokens", 0, 1 << 30, &r->min_predict, err));
     TRY(read_int(j, body, "n_predict", -1, 1 << 30, &r->n_predict, err));
-    TRY(read_int(j, body, "max_tokens", 0, 1 << 30, &r->n_predict, err));
-    TRY(read_int(j, body, "max_completion_tokens", 0, 1 << 30, &r->n_predict, err));
+    TRY(read_int(j, body, "max_tokens", -1, 1 << 30, &r->n_predict, err));
+    TRY(read_int(j, body, "max_completion_tokens", -1, 1 << 30, &r->n_predict, err));
     int64_t n = 1, seed = -1;
     TRY(read_int(j, body, "n", 1, 128, &n, err));
-    TRY(read_int(j, body, "seed", 0, (int64_t)1 << 53, &seed, err));
+    TRY(read_int(j, body, "seed", -1, (int64_t)1 << 53, &seed, err)); /* -1, llama.cpp's default: none of its own */
     r->has_seed = seed >= 0;
     r->seed = (uint64_t)seed;
     bool has_messages = get(j, body, "messages") != NULL;

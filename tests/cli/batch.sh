@@ -133,6 +133,9 @@ printf 'one\n\n \t\r\ntwo\n' | batch --lines --simple -n 2 >"$TMP/lines" || fail
 printf 'id,text,note\n7,"a, ""quoted""\ntext",x\n8,plain,y\n' >"$TMP/rows.csv"
 batch -i "$TMP/rows.csv" --template 'Say {text}{{!}}' --simple -n 2 >"$TMP/csv" || fail "CSV"
 grep -q '"id":"7".*"note": "x"' "$TMP/csv" || fail "CSV: $(cat "$TMP/csv")"
+printf 'a,b,,a\n1,2,,3\n' | batch --csv --template '{b}' 2>"$TMP/err" && fail "two columns of one name"
+err_has 'names the column "a" twice'
+printf 'a,b,,\n1,2,,\n' | batch --csv --template '{b}' --simple -n 2 >"$TMP/csv" || fail "columns without a name"
 printf '{"t":"x","k":5}\n{"k":5}\n' | batch --template '{t} {k}' --simple -n 2 >"$TMP/template"
 grep -q 'template.*field.*t.* is not there' "$TMP/template" || fail "template: $(cat "$TMP/template")"
 

@@ -32,6 +32,12 @@ states '"dry_allowed_length":4,"dry_penalty_last_n":70'
 echo '{"prompt":"x","repetition_penalty":1.25,"max_completion_tokens":1,"thinking_budget_tokens":3,"stop":"q","logit_bias":{"7":2}}' |
     batch >"$TMP/out" || fail "names"
 for said in '"repeat_penalty":1.25' '"n_predict":1' '"think_budget":3' '"stop":["q"]' '"logit_bias":[[7,2]]'; do states "$said"; done
+for seed in '' ',"seed":-1'; do
+    echo "{\"custom_id\":\"a\",\"prompt\":\"x\",\"max_tokens\":-1$seed}" | batch -c 40 >"$TMP/out" || fail "minus ones: $(cat "$TMP/out")"
+    states '"n_predict":-1,'
+    settings | grep -o '"seeds":[^,]*' >>"$TMP/seeds"
+done
+[ "$(sort -u "$TMP/seeds" | wc -l)" -eq 1 ] || fail "a seed of -1 is one: $(cat "$TMP/seeds")"
 # Thinking, prompts without a template, forms: two of the same form have the same name.
 echo '{"prompt":"x","chat_template_kwargs":{"enable_thinking":false}}' | batch >"$TMP/out" || fail "think"
 states ',"think":"off"'
