@@ -25,9 +25,9 @@ struct bench {
     int8_t *q, *codes, *wide; /* wide: q in two planes */
     float *scale;
     uint16_t *half;
-    float *prob;  /* scores without signs */
-    int8_t *tile; /* of attention in int8: codes, then scales */
-    uint8_t *weights;
+    float *prob;               /* scores without signs */
+    int8_t *tile;              /* of attention in int8: codes, then scales */
+    uint8_t *weights, *blocks; /* the same as Q1_0 and with 64 rows side by side */
     uint8_t *packed;
     size_t packed_bytes;
     float *out; /* what a probe writes: compared between levels */
@@ -188,18 +188,25 @@ enum {
     SIGN,
     POPCOUNT,
     TABLES,
-    WIDE
+    WIDE,
+    BLOCKS = 2 * WIDE /* 64 rows side by side */
 };
 
-static q1_pick *find_family(const struct kernels *k, size_t family) { return family < WIDE ? k->q1[family] : k->q1_wide[family - WIDE]; }
+/* NULL: not at this level, or not for so many tokens. */
+static const struct q1_family *find_family(const struct kernels *k, size_t family, size_t tokens)
+{
+    q1_pick *pick = family == BLOCKS ? k->r64 : family < WIDE ? k->q1[family] : k->q1_wide[family - WIDE];
+    return pick ? pick(tokens) : NULL;
+}
 
 static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens, size_t family, bool pack)
 {
-    if (!find_family(k, family))
+    const struct q1_family *q1 = find_family(k, family, tokens);
+    if (!q1)
         return false;
-    const struct q1_family *q1 = find_family(k, family)(tokens);
-    const int8_t *q = family < WIDE ? b->q : b->wide;
-    size_t planes = family < WIDE ? 1 : WIDE_PLANES;
+    bool wide = family >= WIDE && family < BLOCKS;
+    const int8_t *q = wide ? b->wide : b->q;
+    size_t planes = wide ? WIDE_PLANES : 1;
     size_t piece = MIN(tokens, q1->max_tokens), stride = ROUND_UP(q1->packed_bytes(GROUPS, piece), (size_t)ARENA_ALIGN);
     for (size_t t = 0, i = 0; t < tokens; t += piece, i++) {
         size_t n = MIN(tokens - t, piece);
@@ -208,7 +215,8 @@ static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens
         if (pack)
             q1->pack(b->packed + i * stride, q + t * planes * COLS, b->scale + t * GROUPS, GROUPS, n, 0, GROUPS);
         else
-            q1->run(b->out + t * ROWS, ROWS, b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n, (struct q1_next){0});
+            q1->run(b->out + t * ROWS, ROWS, family == BLOCKS ? b->blocks : b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n,
+                    (struct q1_next){0});
     }
     return true;
 }
@@ -240,6 +248,9 @@ static const struct probe probes[] = {
     FAMILY("tables, 8 tokens", TABLES, 8),
     FAMILY("tables, 16 tokens", TABLES, 16),
     FAMILY("tables, 64 tokens", TABLES, 64),
+    FAMILY("repacked, 1 token", BLOCKS, 1),
+    FAMILY("repacked, 8 tokens", BLOCKS, 8),
+    FAMILY("repacked, 64 tokens", BLOCKS, 64),
     FAMILY("sign int16, 1 token", WIDE + SIGN, 1),
     FAMILY("sign int16, 64 tokens", WIDE + SIGN, 64),
     FAMILY("tables int16, 1 token", WIDE + TABLES, 1),
@@ -277,6 +288,7 @@ static void layout(struct bench *b, struct arena *a)
     b->prob = ARENA_ARRAY(a, float, QUERIES *ATTN_TILE);
     b->tile = ARENA_ARRAY(a, int8_t, ATTN_TILE * (DIM + sizeof(float)));
     b->weights = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
+    b->blocks = ARENA_ARRAY(a, uint8_t, ROWS * GROUPS * 18);
     b->packed_bytes = (size_t)TOKENS * COLS * 72; /* scalar tables are the largest: 64 bytes an activation */
     b->packed = arena_take(a, b->packed_bytes);
     b->out_floats = (size_t)TOKENS * ROWS + 2 * COLS;
@@ -309,6 +321,8 @@ static void fill(struct bench *b)
         kernels_scalar.f16_from_f32((uint16_t *)(void *)block, &b->w[i % COLS], 1);
         memcpy(block + 2, b->q + i * 16 % (COLS * TOKENS - 16), 16);
     }
+    for (size_t r = 0; r < ROWS; r += R64_ROWS)
+        r64_from_rows(b->blocks + r * GROUPS * 18, b->weights + r * GROUPS * 18, R64_ROWS, GROUPS);
 }
 
 static bool run_probe(const struct probe *p, const struct kernels *k, struct bench *b)
@@ -340,7 +354,7 @@ static void time_level(const struct kernels *level, struct bench *b, double scal
 {
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         const struct probe *p = &probes[i];
-        if (!p->run && !(find_family(level, p->family) && probe_family(level, b, p->tokens, p->family, true)))
+        if (!p->run && !probe_family(level, b, p->tokens, p->family, true))
             continue;
         memset(b->out, 0xA5, b->out_floats * sizeof *b->out);
         if (!run_probe(p, level, b))
@@ -348,8 +362,8 @@ static void time_level(const struct kernels *level, struct bench *b, double scal
         float *expected = b->out + b->out_floats, *got = b->out;
         const struct kernels *scalar = &kernels_scalar;
         struct probe reference = *p;
-        if (!p->run && !find_family(scalar, p->family))
-            reference.family = p->family < WIDE ? POPCOUNT : WIDE + POPCOUNT; /* families agree, so any will do */
+        if (!p->run && !find_family(scalar, p->family, p->tokens)) /* families agree, so any will do */
+            reference.family = p->family < WIDE || p->family == BLOCKS ? POPCOUNT : WIDE + POPCOUNT;
         memcpy(expected, got, b->out_floats * sizeof *got);
         if (!p->run)
             probe_family(scalar, b, p->tokens, reference.family, true);

@@ -14,7 +14,7 @@
 
 /* Memory whose end is the end of what may be touched. */
 enum {
-    BUFFER = 4 << 20
+    BUFFER = 12 << 20
 };
 enum {
     IN_A,
@@ -568,10 +568,10 @@ static void check_r64(const struct kernels *k)
         CHECKF(same_bytes(bytes), "%s r64_to_rows groups %zu", k->level, groups);
     }
     for (size_t round = 0; k->r64 && round < 120; round++) {
-        const struct q1_family *family = k->r64(1 + round % 40);
+        const struct q1_family *family = k->r64(1 + round % 80);
         if (!family)
             continue;
-        size_t tokens = MIN(1 + round % 40, family->max_tokens), rows = 1 + test_below(300), groups = 1 + test_below(6);
+        size_t tokens = MIN(1 + round % 80, family->max_tokens), rows = 1 + test_below(300), groups = 1 + test_below(6);
         groups = test_below(10) ? groups : 100;
         rows = groups == 100 ? 65 : rows;
         size_t bytes = (size_t)r64_bytes(rows, groups * GROUP), row_bytes = groups * Q1_BYTES;

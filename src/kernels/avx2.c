@@ -701,11 +701,7 @@ static const struct q1_family *pick_wide_tables(size_t tokens)
  *     to L1 1152, to L2 ahead     4608: 85 %; 8064: 93; 16128 as 8064
  *     to L1 2304, to L2 6912      92 %;  to L1 576, to L2 3456: 83
  *
- * (4096 columns; the best session of each.) A block takes 50 ns when all is in L2 (23 GB/s a core). The
- * same with 512-bit registers takes 46, and 42 when two blocks share the loads of tables; from memory
- * it gave 62 to 80 % in most sessions and 87 to 90 % in one, so this serves the AVX-512 levels too. 2,
- * 4 and 8 tokens of an 8B model take 41, 44 and 50 tok/s (at the AVX2 level; in place with AVX-512's
- * tables of words 35, 45 and 57; undone to rows first, 18, 27 and 39). */
+ * (4096 columns; the best session of each.) A block takes 50 ns when all is in L2 (23 GB/s a core). */
 enum {
     R64_NEAR = 1152, /* bytes from what is read to what is fetched into L1 */
     R64_FAR = 8064,  /* and into L2 */

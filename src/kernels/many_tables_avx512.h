@@ -200,6 +200,24 @@ TEMPLATE void multiply_set(struct many *s, size_t i, size_t c, size_t t0, size_t
     }
 }
 
+/* All tokens times a group, which is group c (of 8) in s->x. */
+TEMPLATE void multiply_group(struct many *s, size_t c, size_t g, size_t groups, const void *packed, size_t tokens, size_t planes)
+{
+    const float *scales = (const float *)((const uint8_t *)packed + many_end(groups, tokens, planes));
+    for (size_t t = 0; t < tokens; t += TILE_LINES / planes) {
+        size_t n = MIN(tokens - t, TILE_LINES / planes), at = g * tokens + t;
+        for (size_t i = 0; i < s->sets; i++)
+            multiply_set(s, i, c, t, n, (const int16_t *)packed + at * planes * LINE_SUMS, scales + at, planes);
+    }
+}
+
+/* What follows a tile of so many bytes is brought to L2 meanwhile. */
+static inline void fetch_while(struct many *s, struct q1_next next, size_t bytes)
+{
+    s->ahead = (const char *)next.data;
+    s->ahead_end = next.bytes ? s->ahead + MIN(next.bytes, bytes) : s->ahead;
+}
+
 /* Rows one at a time, for ranges shorter than a set. */
 TEMPLATE void many_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                             size_t tokens, size_t planes)
@@ -240,7 +258,6 @@ TEMPLATE void many_run_planes(float *y, size_t y_stride, const uint8_t *w, size_
     }
     struct many s;
     s.stride = groups * Q1_BYTES;
-    const float *scales = (const float *)((const uint8_t *)packed + many_end(groups, tokens, planes));
     for (size_t row = row0; row < row1; row += s.sets * SET) {
         s.sets = MIN((row1 - row) / SET, (size_t)MANY_SETS);
         if (s.sets == 0) { /* the last set repeats some rows */
@@ -249,17 +266,11 @@ TEMPLATE void many_run_planes(float *y, size_t y_stride, const uint8_t *w, size_
         }
         size_t rows = s.sets * SET, left = row1 - row - rows;
         s.w = w + row * s.stride;
-        struct q1_next ahead = left > 0 ? (struct q1_next){s.w + rows * s.stride, MIN(left, rows) * s.stride} : next;
-        s.ahead = (const char *)ahead.data;
-        s.ahead_end = ahead.bytes ? s.ahead + MIN(ahead.bytes, rows * s.stride) : s.ahead;
+        fetch_while(&s, left > 0 ? (struct q1_next){s.w + rows * s.stride, left * s.stride} : next, rows * s.stride);
         memset(s.acc, 0, sizeof s.acc[0] * tokens);
         for (size_t g = 0; g < groups; g++) {
             bring_group(&s, g, groups);
-            for (size_t t = 0; t < tokens; t += TILE_LINES / planes) {
-                size_t n = MIN(tokens - t, TILE_LINES / planes), at = g * tokens + t;
-                for (size_t i = 0; i < s.sets; i++)
-                    multiply_set(&s, i, g % 8, t, n, (const int16_t *)packed + at * planes * LINE_SUMS, scales + at, planes);
-            }
+            multiply_group(&s, g % 8, g, groups, packed, tokens, planes);
         }
         for (size_t t = 0; t < tokens; t++)
             memcpy(y + t * y_stride + row, s.acc[t], rows * sizeof(float));
