@@ -68,7 +68,7 @@ echo '{"prompt":"x","stop":"own"}' | batch --stop flag --dry-multiplier 1 --dry-
     --act int16 --logit-bias 5-inf --stop-token-ids 9 --think-budget 4 -c 300 >"$TMP/out" || fail "flags"
 for said in '"stop":["flag","own"]' '"dry_sequence_breakers":["|"]' '"samplers":"kpmt"' '"loop_guard":false' '"cache_type_k":"q8_0"' \
     '"act":"int16"' '"logit_bias":[[5,false]]' '"stop_token_ids":[9]' '"think_budget":4' '"n_ctx":300'; do states "$said"; done
-"$SIGNUM" run -m $model --json -n 1 --stop end --min-tokens 1 --regex 'a+' x >"$TMP/out" || fail "run"
+"$SIGNUM" run -m $model --json -n 1 -s 1 --think off --stop end --min-tokens 1 --regex 'a+' x >"$TMP/out" || fail "run"
 grep -qF '"min_tokens":1,"stop":["end"]' "$TMP/out" && grep -qF '"form":"regex ' "$TMP/out" || fail "run: $(cat "$TMP/out")"
 
 # --- the summary names each unknown field once
