@@ -670,11 +670,9 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
 
 static const struct q1_family tables = {"tables", TABLE_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, tables_run};
 
-static const struct q1_family *pick_tables(size_t tokens)
-{
-    (void)tokens;
-    return &tables;
-}
+#include "r64_avx2.h"
+
+static const struct q1_family *pick_tables(size_t tokens) { return tokens < 4 ? &tables : &many_tables; }
 
 static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                             size_t tokens, struct q1_next next)
@@ -688,168 +686,6 @@ static const struct q1_family *pick_wide_tables(size_t tokens)
 {
     (void)tokens;
     return &wide_tables;
-}
-
-/* ------------------------------------------------- "tables", 64 rows side by side
- *
- * The layout of r64.h needs no transpose, and all is read in ascending order: what comes soon is
- * fetched to L1, what comes later to L2. */
-
-/* Zen 4, two threads, as shares of a plain read of the same memory in the same rounds:
- *
- *     to L1 only, bytes ahead     none 61 %; 1152: 75; 2304: 78; 4608: 76
- *     to L1 1152, to L2 ahead     4608: 85 %; 8064: 93; 16128 as 8064
- *     to L1 2304, to L2 6912      92 %;  to L1 576, to L2 3456: 83
- *
- * (4096 columns; the best session of each.) A block takes 50 ns when all is in L2 (23 GB/s a core). */
-enum {
-    R64_NEAR = 1152, /* bytes from what is read to what is fetched into L1 */
-    R64_FAR = 8064,  /* and into L2 */
-};
-
-/* 64 rows side by side are read in ascending order. What comes `distance` bytes after `at`: in the
- * range that ends at `end`, or in what is multiplied next. A block from there is readable. */
-static inline const char *r64_after(const uint8_t *at, const uint8_t *end, size_t distance, struct q1_next next)
-{
-    size_t left = (size_t)(end - at);
-    if (left >= distance + R64_BLOCK_BYTES)
-        return (const char *)at + distance;
-    size_t beyond = left > distance ? 0 : distance - left;
-    return (const char *)(beyond + R64_BLOCK_BYTES <= next.bytes ? next.data + beyond : at);
-}
-
-/* Blocks to be fetched into L1 and into L2 while one is multiplied, line by line. */
-struct r64_ahead {
-    const char *near, *far;
-};
-
-static inline void r64_fetch(struct r64_ahead ahead, size_t line)
-{
-    _mm_prefetch(ahead.near + line, _MM_HINT_T0);
-    _mm_prefetch(ahead.far + line, _MM_HINT_T1);
-}
-
-/* One group: sums of low and high parts of 64 rows, [half] for rows 0..31 and 32..63. */
-static inline void r64_group(__m256i even[2], __m256i odd[2], const uint8_t *block, const uint8_t *sums, const struct r64_ahead *ahead)
-{
-    const __m256i nibble = _mm256_set1_epi8(15);
-    __m256i low[2], low_next[2], high[2], high_next[2];
-    UNROLL
-    for (size_t half = 0; half < 2; half++) {
-        low[half] = low_next[half] = _mm256_set1_epi16(-TABLES_BIAS);
-        high[half] = high_next[half] = _mm256_setzero_si256();
-    }
-    const uint8_t *bytes = block + R64_SCALE_BYTES;
-    NO_UNROLL
-    for (size_t i = 0; i < 4; i++, sums += 256, bytes += 4 * R64_ROWS) {
-        __m256i l[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, h[2] = {l[0], l[0]};
-        UNROLL
-        for (size_t k = 0; k < 4; k++) { /* 8 lookups of at most 31 fit a byte */
-            const uint8_t *t = sums + 64 * k;
-            __m256i t0 = table(t), t1 = table(t + 16), t2 = table(t + 32), t3 = table(t + 48);
-            if (ahead)
-                r64_fetch(*ahead, 256 * i + 64 * k);
-            UNROLL
-            for (size_t half = 0; half < 2; half++) {
-                __m256i x = _mm256_loadu_si256((const __m256i *)(bytes + R64_ROWS * k + 32 * half));
-                __m256i n0 = _mm256_and_si256(x, nibble), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
-                l[half] = _mm256_add_epi8(l[half], _mm256_add_epi8(_mm256_shuffle_epi8(t0, n0), _mm256_shuffle_epi8(t1, n1)));
-                h[half] = _mm256_add_epi8(h[half], _mm256_add_epi8(_mm256_shuffle_epi8(t2, n0), _mm256_shuffle_epi8(t3, n1)));
-            }
-        }
-        UNROLL
-        for (size_t half = 0; half < 2; half++) {
-            low[half] = _mm256_add_epi16(low[half], l[half]);
-            low_next[half] = _mm256_add_epi16(low_next[half], _mm256_srli_epi16(l[half], 8));
-            high[half] = _mm256_add_epi16(high[half], h[half]);
-            high_next[half] = _mm256_add_epi16(high_next[half], _mm256_srli_epi16(h[half], 8));
-        }
-    }
-    if (ahead) {
-        r64_fetch(*ahead, 1024);
-        r64_fetch(*ahead, 1088);
-    }
-    UNROLL
-    for (size_t half = 0; half < 2; half++) {
-        odd[half] = _mm256_add_epi16(_mm256_slli_epi16(high_next[half], 5), low_next[half]);
-        even[half] = _mm256_sub_epi16(_mm256_add_epi16(_mm256_slli_epi16(high[half], 5), low[half]), _mm256_slli_epi16(odd[half], 8));
-    }
-}
-
-/* acc[half][i][j] (row 32 half + 4 j + i) = fma(d * s, sum, acc). */
-static inline void r64_add(float acc[2][4][8], const __m256i even[2], const __m256i odd[2], const uint8_t *block, float s)
-{
-    UNROLL
-    for (size_t half = 0; half < 2; half++) {
-        const __m256i sums[4] = {_mm256_srai_epi32(_mm256_slli_epi32(even[half], 16), 16),
-                                 _mm256_srai_epi32(_mm256_slli_epi32(odd[half], 16), 16), _mm256_srai_epi32(even[half], 16),
-                                 _mm256_srai_epi32(odd[half], 16)};
-        UNROLL
-        for (size_t i = 0; i < 4; i++) {
-            __m256 d = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(block + 32 * i + 16 * half)));
-            __m256 ds = _mm256_mul_ps(d, _mm256_set1_ps(s));
-            _mm256_store_ps(acc[half][i], _mm256_fmadd_ps(ds, _mm256_cvtepi32_ps(sums[i]), _mm256_load_ps(acc[half][i])));
-        }
-    }
-}
-
-static void r64_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
-                    struct q1_next next)
-{
-    const float *s = tables_scales(packed, groups, tokens);
-    const uint8_t *block = w + row0 / R64_ROWS * groups * R64_BLOCK_BYTES,
-                  *end = w + DIV_UP(row1, (size_t)R64_ROWS) * groups * R64_BLOCK_BYTES;
-    for (size_t r = row0; r < row1; r += R64_ROWS) {
-        _Alignas(32) float acc[TABLE_TOKENS][2][4][8];
-        memset(acc, 0, sizeof acc[0] * tokens);
-        for (size_t g = 0; g < groups; g++, block += R64_BLOCK_BYTES) {
-            const struct r64_ahead ahead = {r64_after(block, end, R64_NEAR, next), r64_after(block, end, R64_FAR, next)};
-            for (size_t t = 0; t < tokens; t++) {
-                __m256i even[2], odd[2];
-                r64_group(even, odd, block, (const uint8_t *)packed + (g * tokens + t) * TABLES_GROUP, t == 0 ? &ahead : NULL);
-                r64_add(acc[t], even, odd, block, s[g * tokens + t]);
-            }
-        }
-        _Alignas(32) float rows[R64_ROWS];
-        for (size_t t = 0; t < tokens; t++) {
-            store_rows(rows, acc[t][0]);
-            store_rows(rows + 32, acc[t][1]);
-            memcpy(y + t * y_stride + r, rows, MIN(row1 - r, (size_t)R64_ROWS) * sizeof(float));
-        }
-    }
-}
-
-static const struct q1_family r64_tables = {"tables", R64_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, r64_run};
-
-static const struct q1_family *pick_r64(size_t tokens) { return tokens <= 8 ? &r64_tables : NULL; }
-
-/* A transpose of 16 x 16 bytes in every 16-byte lane: two times what interleave does. */
-static void rows_of_r64(uint8_t *rows, const uint8_t *blocks, size_t groups)
-{
-    size_t stride = groups * Q1_BYTES;
-    for (size_t g = 0; g < groups; g++, blocks += R64_BLOCK_BYTES, rows += Q1_BYTES) {
-        for (size_t half = 0; half < 2; half++) {
-            __m256i x[16], y[16], z[4];
-            for (size_t k = 0; k < 16; k++)
-                x[k] = _mm256_loadu_si256((const __m256i *)(blocks + R64_SCALE_BYTES + R64_ROWS * k + 32 * half));
-            UNROLL
-            for (size_t i = 0; i < 4; i++)
-                interleave(y + 4 * i, x[i], x[i + 4], x[i + 8], x[i + 12]);
-            UNROLL
-            for (size_t i = 0; i < 4; i++) {
-                interleave(z, y[i], y[i + 4], y[i + 8], y[i + 12]);
-                UNROLL
-                for (size_t k = 0; k < 4; k++) {
-                    uint8_t *row = rows + (32 * half + 4 * i + k) * stride + 2;
-                    _mm_storeu_si128((__m128i *)row, _mm256_castsi256_si128(z[k]));
-                    _mm_storeu_si128((__m128i *)(row + 16 * stride), _mm256_extracti128_si256(z[k], 1));
-                }
-            }
-        }
-        for (size_t i = 0; i < 4; i++)
-            for (size_t j = 0; j < 16; j++)
-                memcpy(rows + (4 * j + i) * stride, blocks + 2 * (16 * i + j), 2);
-    }
 }
 
 /* ----------------------------------------------------------- family "sign" */
@@ -888,11 +724,7 @@ static const struct q1_family *pick_wide_popcount(size_t tokens)
     return &wide_popcount;
 }
 
-static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
-
-/* Zen 4: with three tables for two planes these lead at any number of tokens, 93 to 76 tok/s
- * of 64 tokens of a 1.7B model. */
-static int q1_wide_auto(size_t tokens)
+static int q1_auto(size_t tokens)
 {
     (void)tokens;
     return 2;
@@ -938,5 +770,5 @@ const struct kernels kernels_avx2 = {
     .r64 = pick_r64,
     .r64_to_rows = rows_of_r64,
     .q1_wide = {pick_wide_sign, pick_wide_popcount, pick_wide_tables},
-    .q1_wide_auto = q1_wide_auto,
+    .q1_wide_auto = q1_auto,
 };

@@ -1,5 +1,6 @@
 /* avxvnni.c: AVX2 with AVX-VNNI: the dot products of the "sign" family in one instruction
- * where avx2.c takes two. All else is avx2.c's. */
+ * where avx2.c takes two. All else is avx2.c's, and what --matmul auto takes: a Sapphire Rapids core
+ * did 0.12 Tproducts/s with these dot products and 0.17 with nibble tables of side by side rows. */
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -25,8 +26,6 @@ static const struct q1_family *pick_wide_sign(size_t tokens)
     return &wide_sign;
 }
 
-static int q1_auto(size_t tokens) { return tokens <= 8 ? 2 : 0; }
-
 /* -------------------------------------------------------------------- peak */
 
 PEAK_LOOP(peak_i8, __m256i, "x", _mm256_setzero_si256(), sign_step, 32)
@@ -36,7 +35,5 @@ const struct kernels kernels_avxvnni = {
     .needs = CPU_AVX2 | CPU_AVXVNNI,
     .peak_i8 = peak_i8,
     .q1 = {pick_sign, NULL, NULL},
-    .q1_auto = q1_auto,
     .q1_wide = {pick_wide_sign, NULL, NULL},
-    .q1_wide_auto = q1_auto,
 };
