@@ -74,10 +74,11 @@ static size_t span_of(const struct q1_family *q1, size_t groups, size_t tokens)
     return MIN(tokens, MAX(SPAN_BYTES / packed_stride(q1, groups, tokens), (size_t)1) * q1->max_tokens);
 }
 
-/* Bytes of a span when packed. */
-static size_t span_bytes(const struct q1_family *q1, size_t groups, size_t tokens)
+/* Most bytes of a span of an input with any number of columns. */
+static size_t span_bytes(const struct q1_family *q1, size_t max_groups, size_t tokens)
 {
-    return DIV_UP(span_of(q1, groups, tokens), q1->max_tokens) * packed_stride(q1, groups, tokens);
+    size_t stride = packed_stride(q1, max_groups, tokens);
+    return MIN(MAX((size_t)SPAN_BYTES, stride), DIV_UP(tokens, q1->max_tokens) * stride);
 }
 
 /* Bytes between the inputs that threads pack for themselves. */
