@@ -1,4 +1,4 @@
-/* few_tables_avx512.h: the "tables" family of avx512.c for up to six tokens. Layer: compute.
+/* few_tables_avx512.h: the "tables" family of avx512.c for up to eight tokens. Layer: compute.
  *
  * 16 weights of 32 rows are three lookups of 6, 5 and 5 bits, two shifts and three additions, with
  * nothing to widen or to correct. Activations in two planes take two tables and twice the
@@ -17,7 +17,7 @@
 enum {
     WORD_SUMS = 128, /* int16 for 16 weights */
     GROUP_SUMS = 8 * WORD_SUMS,
-    TOKENS = 6,
+    TOKENS = 8,
 };
 
 /* Where the scales begin. */
