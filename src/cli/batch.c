@@ -261,7 +261,7 @@ static enum sg_status open_batch(struct batch *b, struct sg_error *err)
     b->d.seed = (uint64_t)o->seed;
     constraints_init(&b->d.constraints, b->d.engine);
     TRY(make_fingerprint(b, err));
-    TRY(batch_output_open(&b->output, o, err));
+    TRY(batch_output_open(&b->output, o, b->input.fd, err));
     if (!o->n_parallel)
         o->n_parallel = default_parallel(b->d.engine);
     return batch_run_open(&b->run, &b->d, (size_t)o->n_parallel, on_done, b, err);

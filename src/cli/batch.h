@@ -5,7 +5,8 @@
  *   batch_run      the sequences that share every evaluation
  *   sequence       one of them
  *   guessing       what they speculate on
- *   batch_output   records, resuming
+ *   batch_record   what a result or an error looks like in the output
+ *   batch_output   the file they go to: resuming, keeping others out
  *   batch          the command that ties them together */
 #ifndef SIGNUM_BATCH_H
 #define SIGNUM_BATCH_H
@@ -125,6 +126,21 @@ struct sg_reply_options batch_reply_options(const struct batch_defaults *d, cons
 /* The id alone, without looking at the rest: to skip what is done already. */
 void batch_request_id(const char *text, size_t len, size_t number, struct buf *id);
 
+/* ---------------------------------------------------------------- records */
+
+struct batch_failure {
+    const char *code; /* for programs */
+    int http;         /* the status that a server would answer with */
+    const char *message;
+    size_t line; /* of the input; 0: left out */
+};
+
+/* One record, without a newline, instead of what *b holds. */
+void batch_record_result(struct buf *b, bool simple, const char *fingerprint, const struct batch_defaults *d,
+                         const struct batch_request *r);
+void batch_record_error(struct buf *b, bool simple, const char *fingerprint, const struct buf *id, const struct buf *fields,
+                        const struct batch_failure *why);
+
 /* ----------------------------------------------------------------- output */
 
 struct batch_output {
@@ -140,9 +156,10 @@ struct batch_output {
     struct buf line;
 };
 
-/* Opens the output; with --resume reads what is there, cuts a torn last line, and remembers
- * the finished ids (failed ones are dropped from the file with --retry-failed). */
-enum sg_status batch_output_open(struct batch_output *o, const struct options *options, struct sg_error *err);
+/* Opens the output and keeps other runs out of it; with --resume reads what is there, cuts a torn
+ * last line, and remembers the finished ids (failed ones are dropped from the file with
+ * --retry-failed). input: open, and to be no file that is written. */
+enum sg_status batch_output_open(struct batch_output *o, const struct options *options, int input, struct sg_error *err);
 enum sg_status batch_output_close(struct batch_output *out, struct sg_error *err);
 
 /* What the id was before; from then on it is used. SG_NO_MEMORY. */

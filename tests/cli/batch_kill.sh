@@ -74,7 +74,7 @@ for other in "--temp 0.9" "-s 1" "-n 3" "--stop x" "--min-tokens 1" "--stop-toke
     "--mirostat 2" "--mirostat-ent 3" "--mirostat-lr 0.3" "--samplers kpt" "--no-loop-guard" "--think-budget 9"; do
     # shellcheck disable=SC2086 # words
     refused --resume $other
-    err_has "was written with another model or other settings"
+    err_has "was written with another model, other settings"
 done
 refused --resume -m tests/golden/models/q1-yarn.gguf
 refused --resume -m tests/golden/models/q1-untied.gguf
