@@ -38,22 +38,21 @@ static enum sg_status make_prompt(struct run *r, struct sg_error *err)
     bool has_system;
     TRY(cli_prompt(o, &r->prompt, err));
     TRY(cli_system(o, &r->system, &has_system, err));
+    if (r->prompt.len == 0) /* the model would answer all the same, to nothing */
+        return fail(err, SG_USAGE, "the prompt is empty%s",
+                    o->prompt || o->n_words || o->prompt_file ? "" : ": nothing came from standard input");
     if (o->raw) {
         if (has_system)
             return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no system prompt");
         if (o->think == SG_THINK_ON)
             return fail(err, SG_USAGE, "--raw uses no chat template, so it takes no --think");
-        TRY(sg_tokenize(r->engine, r->prompt.data ? r->prompt.data : "", r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids,
-                        &r->n_ids, err));
-        return r->n_ids ? SG_OK : fail(err, SG_USAGE, "the prompt is empty");
+        return sg_tokenize(r->engine, r->prompt.data, r->prompt.len, o->parse_special ? SG_PARSE_SPECIAL : 0, &r->ids, &r->n_ids, err);
     }
-    if (r->prompt.len == 0) /* the model would answer all the same, to nothing */
-        return fail(err, SG_USAGE, "the prompt is empty");
     if (o->parse_special)
         return fail(err, SG_USAGE, "--parse-special is for raw prompts: add --raw");
     struct sg_message messages[2] = {
         {.role = {"system", 6}, .content = {r->system.data, r->system.len}},
-        {.role = {"user", 4}, .content = {r->prompt.data ? r->prompt.data : "", r->prompt.len}},
+        {.role = {"user", 4}, .content = {r->prompt.data, r->prompt.len}},
     };
     struct sg_conversation c = {.messages = messages + !has_system,
                                 .n_messages = 1 + (size_t)has_system,
@@ -283,7 +282,7 @@ int cmd_run(struct options *o)
     struct run r = {.o = o, .out = stdout};
     struct sg_error err;
     enum sg_status status = SG_OK;
-    if (o->output) {
+    if (o->output && strcmp(o->output, "-") != 0) {
         r.out = fopen(o->output, "wb");
         char shown[ESCAPED_MAX];
         if (!r.out)

@@ -46,7 +46,7 @@ for form in --raw "-sys x" "--score --choice a,b"; do
     err_has "the prompt is empty"
 done
 expect 2 "$SIGNUM" run -m $model # stdin is empty
-err_has "the prompt is empty"
+[ "$(cat "$TMP/err")" = "signum: the prompt is empty: nothing came from standard input" ] || fail "empty stdin: $(cat "$TMP/err")"
 expect 0 "$SIGNUM" run -m $model -n 1 " "
 
 # --- models that are none
@@ -78,6 +78,8 @@ SIGNUM_MODEL=$model expect 0 "$SIGNUM" run -n 12 -s 7 "Hello there"
 cmp "$TMP/out" "$TMP/answer" || fail "SIGNUM_MODEL differs"
 expect 0 "$SIGNUM" run -m $model -n 12 -s 7 -o "$TMP/file" "Hello there"
 cmp "$TMP/file" "$TMP/answer" || fail "-o differs"
+expect 0 "$SIGNUM" run -m $model -n 12 -s 7 -o - "Hello there"
+cmp "$TMP/out" "$TMP/answer" || fail "-o - differs"
 
 # a loop that reads lines keeps its stdin
 printf 'one\ntwo\nthree\n' | while read -r line; do "$SIGNUM" run -m $model -n 1 "$line" >/dev/null; echo "$line"; done >"$TMP/lines"
@@ -137,6 +139,8 @@ one_line
 [ "$(wc -c <"$TMP/logits")" -eq $((3 * 322 * 4)) ] || fail "logits have the wrong size"
 expect 0 "$SIGNUM" logits -m tests/golden/models/mini-q1.gguf --ids 295,5,7 --matmul popcount -o "$TMP/logits2"
 cmp "$TMP/logits" "$TMP/logits2" || fail "matmul families differ"
+"$SIGNUM" logits -m tests/golden/models/mini-q1.gguf --ids 295,5,7 -o - >"$TMP/logits2" || fail "logits -o -"
+cmp "$TMP/logits" "$TMP/logits2" || fail "-o - is not stdout"
 
 # --- info, check, perplexity
 expect 0 "$SIGNUM" info $model
