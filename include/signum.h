@@ -18,6 +18,7 @@
  * Threads. Functions that take a const engine may be called from any thread at
  * any time. sg_eval, session functions and sg_close of one engine must not run
  * at the same time as each other: they share its worker threads and its pool.
+ * Kernels hold much on the stack: the calling thread's should have 512 KB.
  *
  * Exactness. Same model, same token ids: the same logits to the last bit, for
  * every instruction set, thread count, split of a prompt into calls, and
@@ -531,7 +532,8 @@ struct sg_machine {
     const char *cpu;   /* its name; static */
     double read_bytes; /* per second, sequential, from memory */
     /* Multiply-adds per second on registers, by the best instruction that the engine's level
-     * has for them (VNNI's dot products, AMX's tiles ...): of int8, of floats. */
+     * has for them (VNNI's dot products, AMX's tiles ...): of int8, of floats. One-bit weights
+     * that look up sums may do more. */
     double int8_macs, f32_macs;
 };
 enum sg_status sg_measure(struct sg_engine *engine, struct sg_machine *out, struct sg_error *err);

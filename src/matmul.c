@@ -173,11 +173,11 @@ bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, 
     m->cols = cols;
     m->q1 = NULL;
     m->own_packed = false;
+    m->by_blocks = false;
     m->span0 = 0;
     m->span = tokens;
     if (!needs_codes)
         return true;
-    m->by_blocks = false;
     if (needs_packed) {
         const struct q1_family *blocks = by_blocks ? choose_blocks(m, tokens) : NULL;
         m->by_blocks = blocks;

@@ -143,7 +143,7 @@ enum sg_status pool_open(struct pool **out, int n_threads, struct sg_error *err)
         pool_close(p);
         return fail_memory(err, bytes, "the thread pool");
     }
-    /* Kernels hold their tile on the stack, up to 300 KB; some C libraries give threads 128 KB. */
+    /* Kernels hold their tile on the stack, up to 208 KB; some C libraries give threads 128 KB. */
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, (size_t)1 << 20);

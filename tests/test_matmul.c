@@ -81,3 +81,118 @@ TEST(matmul_spans)
             check_spans(levels[i], (1 + test_below(40)) * GROUP, 1 + test_below(300));
     }
 }
+
+/* ------------------------------------------------------- inputs in succession */
+
+enum {
+    MIXED_ROWS = 70,
+    MIXED_COLS = 40 * GROUP,
+    MIXED_TOKENS = 300,
+    MIXED = 3, /* matrices with the same input */
+};
+
+static const enum quant_type mixed_types[] = {QUANT_Q1_0, QUANT_Q1_0_R64, QUANT_Q2_0_G128, QUANT_F32};
+
+/* A matrix of random weights with finite scales, at the end of so many bytes. */
+static struct tensor random_matrix(enum quant_type type, size_t cols, uint8_t *data, size_t size)
+{
+    struct tensor w = {.type = type, .rows = MIXED_ROWS, .cols = cols, .row_bytes = quant_row_bytes(type, cols)};
+    size_t bytes = type == QUANT_Q1_0_R64 ? (size_t)r64_bytes(MIXED_ROWS, cols) : w.rows * w.row_bytes,
+           block = quant_traits[type].block_bytes;
+    data += size - bytes;
+    w.data = data;
+    for (size_t i = 0; i < bytes; i++)
+        data[i] = (uint8_t)test_random();
+    for (size_t i = 0; i < bytes && type == QUANT_F32; i += sizeof(float)) {
+        float x = test_normal();
+        memcpy(data + i, &x, sizeof x);
+    }
+    for (size_t i = 1; i < bytes && (type == QUANT_Q1_0 || type == QUANT_Q2_0_G128); i += block)
+        data[i] = 0x1c;
+    for (size_t i = 0; i < bytes && type == QUANT_Q1_0_R64; i++)
+        if (i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1)
+            data[i] = 0x1c;
+    return w;
+}
+
+static void prepare(struct matmul *m, struct arena *a)
+{
+    matmul_layout(m, a);
+    CHECK(arena_map(a, a->used));
+    a->used = 0;
+    matmul_layout(m, a);
+}
+
+/* y[matrix] (tokens, MIXED_ROWS) by whatever m takes at once, each matrix alone or all together. */
+static void multiply_mixed(struct matmul *m, const struct tensor *w, size_t n, const float *x, size_t tokens, float *y)
+{
+    const struct tensor *weights[MIXED];
+    for (size_t i = 0; i < n; i++)
+        weights[i] = &w[i];
+    for (size_t t = 0; t < tokens; t += m->max_tokens) {
+        struct matmul_op ops[MIXED];
+        for (size_t i = 0; i < n; i++)
+            ops[i] = (struct matmul_op){&w[i], y + (i * tokens + t) * MIXED_ROWS, MIXED_ROWS};
+        size_t at_once = test_below(2) ? n : 1;
+        CHECK(matmul_input(m, x + t * w->cols, MIN(m->max_tokens, tokens - t), w->cols, weights, n));
+        for (size_t i = 0; i < n; i += at_once)
+            matmul_run(m, ops + i, at_once, test_below(2) ? &w[test_below(n)] : NULL);
+    }
+}
+
+/* One engine multiplies inputs of all shapes with all types of weights, one after the other: nothing
+ * of the last one may be left. Another one takes every token alone. */
+static void check_mixed(const char *level, enum sg_act act, size_t rounds)
+{
+    struct pool *pool;
+    struct kernels kernels;
+    struct arena a = {0}, b = {0};
+    enum {
+        BYTES = MIXED_ROWS * MIXED_COLS * 4,
+        N_Y = MIXED * MIXED_TOKENS * MIXED_ROWS
+    };
+    if (!kernels_select(&kernels, cpu_features(), level))
+        return;
+    CHECK(pool_open(&pool, 3, &error) == SG_OK);
+    struct matmul many = {.kernels = &kernels, .pool = pool, .act = act, .max_cols = MIXED_COLS, .max_tokens = MIXED_TOKENS}, one = many;
+    one.max_tokens = 1;
+    prepare(&many, &a);
+    prepare(&one, &b);
+    uint8_t *data[MIXED];
+    for (size_t i = 0; i < MIXED; i++)
+        data[i] = test_guarded(BYTES);
+    float *x = malloc(MIXED_TOKENS * MIXED_COLS * sizeof *x), *y = malloc(2 * N_Y * sizeof *y);
+    for (size_t round = 0; round < rounds; round++) {
+        size_t n = 1 + test_below(MIXED), cols = (1 + test_below(5 << test_below(4))) * GROUP, tokens = 1 + test_below(9 << test_below(6));
+        bool large = round < 2; /* cut into spans */
+        enum quant_type type = large ? QUANT_Q1_0_R64 : mixed_types[test_below(ARRAY_LEN(mixed_types))];
+        struct tensor w[MIXED];
+        n = large ? 1 + round : n;
+        cols = large ? MIXED_COLS : cols;
+        tokens = large ? 200 : tokens;
+        for (size_t i = 0; i < n; i++) {
+            w[i] = random_matrix(type, cols, data[i], BYTES);
+            type = test_below(2) ? type : mixed_types[test_below(ARRAY_LEN(mixed_types))];
+        }
+        for (size_t i = 0; i < tokens * cols; i++)
+            x[i] = test_normal();
+        memset(y, 0xff, 2 * N_Y * sizeof *y);
+        multiply_mixed(&many, w, n, x, tokens, y);
+        multiply_mixed(&one, w, n, x, tokens, y + N_Y);
+        CHECKF(memcmp(y, y + N_Y, N_Y * sizeof *y) == 0, "%s activations %d columns %zu tokens %zu, %zu matrices from %s", kernels.level,
+               (int)act, cols, tokens, n, quant_traits[w->type].name);
+    }
+    free(x);
+    free(y);
+    arena_unmap(&a);
+    arena_unmap(&b);
+    pool_close(pool);
+}
+
+TEST(matmul_mixed)
+{
+    static const char *const levels[] = {NULL, "avx2", "avx512"};
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+        for (enum sg_act act = SG_ACT_INT8; act <= SG_ACT_INT16; act++)
+            check_mixed(levels[i], act, 12);
+}

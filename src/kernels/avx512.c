@@ -362,9 +362,9 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
  * and 234 to 304. Tables of 16 tokens pass through L2 with every tile, and take the next one's rows along.
  * Lower tiles, rows fetched eight groups ahead instead of a tile, and no fetching were no better. */
 
-static const struct q1_family *pick_tables(size_t tokens) { return tokens <= TOKENS ? &tables : &many_tables; }
+static const struct q1_family *pick_tables(size_t tokens) { return tokens <= FEW_TOKENS ? &tables : &many_tables; }
 
-static const struct q1_family *pick_wide_tables(size_t tokens) { return tokens <= TOKENS ? &wide_tables : &wide_many_tables; }
+static const struct q1_family *pick_wide_tables(size_t tokens) { return tokens <= FEW_TOKENS ? &wide_tables : &wide_many_tables; }
 
 /* Up to two tokens memory decides, and AVX2's kernel gets more out of it: 25 GB/s on one core of Zen 4,
  * where one like few_tables_avx512.h got 10. From L2 that one had 40 against 29: it runs so far ahead

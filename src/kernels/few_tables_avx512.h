@@ -17,7 +17,7 @@
 enum {
     WORD_SUMS = 128, /* int16 for 16 weights */
     GROUP_SUMS = 8 * WORD_SUMS,
-    TOKENS = 8,
+    FEW_TOKENS = 8,
 };
 
 /* Where the scales begin. */
@@ -84,9 +84,9 @@ struct tile {
     const float *scale;
     const char *ahead, *ahead_end; /* what to fetch to L2 meanwhile */
     __m512i x[SETS][8];
-    __m512i sum[TOKENS][WIDE_PLANES][SETS];
+    __m512i sum[FEW_TOKENS][WIDE_PLANES][SETS];
     _Alignas(64) float d[SETS][SET];
-    _Alignas(64) float acc[TOKENS][SETS][SET];
+    _Alignas(64) float acc[FEW_TOKENS][SETS][SET];
 };
 
 /* 8 words of every row. */
@@ -264,7 +264,7 @@ static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1, next);
 }
 
-static const struct q1_family tables = {"tables", SETS *SET, TOKENS, tables_bytes, tables_pack, tables_run};
+static const struct q1_family tables = {"tables", SETS *SET, FEW_TOKENS, tables_bytes, tables_pack, tables_run};
 
 static size_t wide_tables_bytes(size_t groups, size_t tokens)
 {
@@ -282,6 +282,6 @@ static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t 
     multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, next);
 }
 
-static const struct q1_family wide_tables = {"tables", SETS *SET, TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};
+static const struct q1_family wide_tables = {"tables", SETS *SET, FEW_TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};
 
 #endif

@@ -213,35 +213,52 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
+/* Few and many tokens, which levels may have kernels of their own for. */
+enum {
+    SELF_TEST_TOKENS = 9
+};
+static const size_t self_test_counts[] = {1, 3, SELF_TEST_TOKENS};
+
 static const char *test_r64(const struct kernels *k, uint64_t *state)
 {
     enum {
         GROUPS = 2,
         ROWS = R64_ROWS + 3,
-        TOKENS = 2,
+        BLOCK = GROUPS * R64_BLOCK_BYTES, /* of 64 rows, in either layout */
+        TOKENS = SELF_TEST_TOKENS,
         PACKED = 64 << 10
     };
-    uint8_t w[2 * GROUPS * R64_BLOCK_BYTES], rows[R64_ROWS * GROUPS * Q1_BYTES], want[sizeof rows];
+    uint8_t w[2 * BLOCK], rows[2 * BLOCK], want[2 * BLOCK];
     int8_t q[TOKENS * GROUPS * GROUP];
-    float scale[TOKENS * GROUPS], a[TOKENS * ROWS] = {0}, b[TOKENS * ROWS] = {0};
+    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
     _Alignas(64) uint8_t packed[PACKED];
     for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
         w[i] = i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
     for (size_t i = 0; i < sizeof q; i++)
         q[i] = (int8_t)(next_random(state) % 255 - 127);
     fill(scale, TOKENS * GROUPS, 1, state);
-    k->r64_to_rows(rows, w, GROUPS);
-    kernels_scalar.r64_to_rows(want, w, GROUPS);
+    for (size_t i = 0; i < sizeof w; i += BLOCK) {
+        k->r64_to_rows(rows + i, w + i, GROUPS);
+        kernels_scalar.r64_to_rows(want + i, w + i, GROUPS);
+    }
     if (!same(rows, want, sizeof rows))
         return "r64_to_rows";
-    const struct q1_family *families[2] = {k->r64(TOKENS), kernels_scalar.r64(TOKENS)};
-    for (size_t f = 0; families[0] && f < 2; f++) {
-        if (families[f]->packed_bytes(GROUPS, TOKENS) > PACKED)
+    const struct q1_family *ref = kernels_scalar.q1[0](TOKENS);
+    ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
+    ref->run(b, ROWS, want, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
+    for (size_t i = 0; i < ARRAY_LEN(self_test_counts); i++) {
+        const struct q1_family *family = k->r64(self_test_counts[i]);
+        if (!family)
+            continue;
+        size_t n = MIN(self_test_counts[i], family->max_tokens);
+        if (family->packed_bytes(GROUPS, n) > PACKED)
             return "r64";
-        families[f]->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
-        families[f]->run(f ? b : a, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
+        family->pack(packed, q, scale, GROUPS, n, 0, GROUPS);
+        family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n, (struct q1_next){0});
+        if (!same(a, b, n * ROWS * sizeof *a))
+            return "r64";
     }
-    return families[0] && !same(a, b, sizeof a) ? "r64" : NULL;
+    return NULL;
 }
 
 /* The families of one kind: of activations in one plane or two. */
@@ -250,10 +267,9 @@ static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *refere
     enum {
         GROUPS = 2,
         ROWS = 67,
-        TOKENS = 7,
+        TOKENS = SELF_TEST_TOKENS,
         PACKED = 64 << 10
     };
-    static const size_t counts[] = {1, 3, TOKENS};
     uint8_t w[ROWS * GROUPS * 18];
     int8_t q[TOKENS * WIDE_PLANES * GROUPS * GROUP];
     float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
@@ -268,9 +284,9 @@ static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *refere
     ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
     ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
     for (size_t f = 0; f < Q1_FAMILIES; f++) {
-        for (size_t i = 0; families[f] && i < ARRAY_LEN(counts); i++) {
-            const struct q1_family *family = families[f](counts[i]);
-            size_t n = MIN(counts[i], family->max_tokens);
+        for (size_t i = 0; families[f] && i < ARRAY_LEN(self_test_counts); i++) {
+            const struct q1_family *family = families[f](self_test_counts[i]);
+            size_t n = MIN(self_test_counts[i], family->max_tokens);
             if (family->packed_bytes(GROUPS, n) > PACKED)
                 return family->name;
             family->pack(packed, q, scale, GROUPS, n, 0, 1);

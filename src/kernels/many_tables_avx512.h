@@ -1,4 +1,4 @@
-/* many_tables_avx512.h: the "tables" family of avx512.c for two tokens and more.
+/* many_tables_avx512.h: the "tables" family of avx512.c for more tokens than few_tables_avx512.h takes.
  * Layer: compute.
  *
  * A multiply-add of bytes does 64 products an instruction. A word permute looks up the sums of
@@ -14,7 +14,7 @@
  * three lookups take five each, at shifts 0, 5 and 10, and the eight bits 15 of a group's words
  * are joined to two more indices: 26 lookups for 128 weights. The indices are made once for all
  * tokens and stay in 13 registers, half a group at a time; the tables are memory operands, so
- * that a lookup costs the one load that a cycle has, and TILE tokens' tables of a group stay in
+ * that a lookup costs the one load that a cycle has, and TILE_LINES tokens' tables of a group stay in
  * L1 (20 KB) while the sets of rows come by.
  *
  * Packed: [group][token][plane] 26 tables of 32 sums: for words 0..3 those of weights 0..4, 5..9
@@ -84,7 +84,7 @@ TEMPLATE void many_pack_planes(void *packed, const int8_t *q, const float *scale
 
 /* -------------------------------------------------------------------- run */
 
-/* A tile of up to 8 sets of 32 rows being multiplied with all tokens. */
+/* A tile of up to MANY_SETS sets of 32 rows being multiplied with all tokens: 208 KB, on the stack. */
 struct many {
     const uint8_t *w;
     size_t stride, sets;

@@ -1,5 +1,5 @@
 /* r64_avx2.h: AVX2's nibble tables for 64 rows side by side (r64.h), and for many tokens. Included by
- * avx2.c; the includer defines first what its own tables share: interleave, gather_group, store_rows.
+ * avx2.c, behind its own tables, of which it takes the packed form, gather_group, interleave and store_rows.
  * Layer: compute.
  *
  * The layout of r64.h needs no transpose. A block takes 39 ns when all is in L2 (29 GB/s a core). With
@@ -176,9 +176,9 @@ static inline void make_block(uint8_t block[R64_BLOCK_BYTES], const uint8_t *w, 
     }
 }
 
-/* w: rows (from row0 on, at least 64) or, side_by_side, blocks. */
-TEMPLATE void many_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                          size_t tokens, bool side_by_side, struct q1_next next)
+/* w: rows, of which at least 64 are wanted, or, side_by_side, blocks. */
+TEMPLATE void multiply_many(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens, bool side_by_side, struct q1_next next)
 {
     const float *s = tables_scales(packed, groups, tokens);
     const size_t stride = groups * Q1_BYTES; /* of a row, in either layout */
@@ -190,9 +190,8 @@ TEMPLATE void many_planes(float *y, size_t y_stride, const uint8_t *w, size_t ro
             row = side_by_side ? row : row1 - R64_ROWS;
             n_blocks = 1;
         }
-        const uint8_t *tile = w + row * stride, *after = tile + n_blocks * R64_ROWS * stride;
-        size_t bytes = n_blocks * R64_ROWS * stride;
-        const uint8_t *ahead = row + n_blocks * R64_ROWS + n_blocks * R64_ROWS <= row1 ? after : next.bytes >= bytes ? next.data : tile;
+        const size_t rows = n_blocks * R64_ROWS, bytes = rows * stride;
+        const uint8_t *tile = w + row * stride, *ahead = row + 2 * rows <= row1 ? tile + bytes : next.bytes >= bytes ? next.data : tile;
         memset(acc, 0, sizeof acc[0] * tokens);
         for (size_t g = 0; g < groups; g++) {
             const uint8_t *block[MANY_BLOCKS];
@@ -226,7 +225,7 @@ static void many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, s
     if (row1 - row0 < R64_ROWS)
         tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
     else
-        many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, false, next);
+        multiply_many(y, y_stride, w, row0, row1, groups, packed, tokens, false, next);
 }
 
 static const struct q1_family many_tables = {"tables", 2 * R64_ROWS, MANY_TOKENS, tables_bytes, tables_pack, many_run};
@@ -234,7 +233,7 @@ static const struct q1_family many_tables = {"tables", 2 * R64_ROWS, MANY_TOKENS
 static void r64_many_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                          size_t tokens, struct q1_next next)
 {
-    many_planes(y, y_stride, w, row0, row1, groups, packed, tokens, true, next);
+    multiply_many(y, y_stride, w, row0, row1, groups, packed, tokens, true, next);
 }
 
 static const struct q1_family r64_many_tables = {"tables", 2 * R64_ROWS, MANY_TOKENS, tables_bytes, tables_pack, r64_many_run};
