@@ -261,8 +261,8 @@ static void row_fields(const struct bench *b, const struct result *r, emit_fn *e
     emit(arg, "cpu_info", r->machine.cpu, true);
     emit(arg, "gpu_info", "", true);
     emit(arg, "backends", "CPU", true);
-    const char *path = b->o->model ? b->o->model : "";
-    emit(arg, "model_filename", path, true);
+    const char *path = cli_model_path(b->o);
+    emit(arg, "model_filename", path ? path : "", true);
     emit(arg, "model_type", model_type(b->engine, type), true);
     number(emit, arg, "model_size", (double)i->tensor_bytes);
     number(emit, arg, "model_n_params", (double)i->n_params);

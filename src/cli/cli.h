@@ -63,7 +63,9 @@ void cli_write(FILE *out, const char *text, size_t len);
 /* Flushes stdout; SG_FAIL with a sentence when anything could not be written. */
 enum sg_status cli_flush(FILE *out, struct sg_error *err);
 
-/* Finds the model (flag, SIGNUM_MODEL, bundled) and opens it. */
+/* The model: what the flag names, else SIGNUM_MODEL, else the bundled one. NULL: there is none. */
+const char *cli_model_path(const struct options *o);
+/* ... and opens it. */
 enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool weights_unneeded, struct sg_error *err);
 
 /* The context to use for -c: at most what the KV budget holds. needed > 0: a prompt of so

@@ -168,21 +168,26 @@ static bool find_bundled(char *path, size_t size)
     return false;
 }
 
+static char bundled[8192]; /* its path, once it was looked for */
+
+const char *cli_model_path(const struct options *o)
+{
+    const char *path = o->model ? o->model : getenv("SIGNUM_MODEL");
+    if (path && *path)
+        return path;
+    return find_bundled(bundled, sizeof bundled) ? bundled : NULL;
+}
+
 enum sg_status cli_open(struct sg_engine **engine, const struct options *o, bool weights_unneeded, struct sg_error *err)
 {
-    static char bundled[8192];
-    const char *path = o->model;
+    const char *path = cli_model_path(o);
     *engine = NULL;
     if (!path)
-        path = getenv("SIGNUM_MODEL");
-    if (!path || !*path) {
-        if (!find_bundled(bundled, sizeof bundled))
-            return fail(
-                err, SG_USAGE,
-                "no model: name a GGUF file with -m FILE or SIGNUM_MODEL (sh tools/fetch_model.sh bonsai-1.7b downloads one of 248 MB)");
-        path = bundled;
+        return fail(
+            err, SG_USAGE,
+            "no model: name a GGUF file with -m FILE or SIGNUM_MODEL (sh tools/fetch_model.sh bonsai-1.7b downloads one of 248 MB)");
+    if (path == bundled)
         cli_note("using the bundled tiny demonstration model; for a real one: sh tools/fetch_model.sh bonsai-1.7b, then -m FILE");
-    }
     struct sg_options options = {
         .model_path = path,
         .isa = o->isa,

@@ -192,6 +192,8 @@ done
 expect 0 "$SIGNUM" bench -m $model -p 0 -n 2 -r 1
 grep -q ' tg2 ' "$TMP/out" || fail "bench: no table"
 grep -q ' pp' "$TMP/out" && fail "bench: -p 0 does not skip"
+SIGNUM_MODEL=$model expect 0 "$SIGNUM" bench -p 0 -n 2 -r 1 -o json
+out_has "\"model_filename\":\"$model\""
 expect 2 "$SIGNUM" bench -m $model -p 5-1
 expect 0 "$SIGNUM" bench -m $model -p 16 -n 2 -d 1009 -t 1,2 -r 1
 [ "$(grep -c 'a context of 1025 is more than the 1024 positions' "$TMP/err")" -eq 1 ] || fail "bench: $(cat "$TMP/err")"
