@@ -17,14 +17,16 @@ count() { # LEVEL FAMILY NAME TOKENS PART UNITS
 }
 echo "level    family        tokens  run/128  pack/128"
 for level in scalar avx2; do
-    for case in "0 sign 1" "0 sign 8" "1 popcount 1" "1 popcount 8" "2 tables 1" "2 tables 2" "2 tables 8" \
+    for case in "0 sign 1" "0 sign 8" "1 popcount 1" "1 popcount 8" "2 tables 1" "2 tables 2" "2 tables 8" "2 tables 32" \
         "3 wide_sign 1" "3 wide_sign 8" "4 wide_popcount 1" "4 wide_popcount 8" "5 wide_tables 1" "5 wide_tables 8"; do
         set -- $case
         "$dir/once" $level "$1" "$3" $rows $groups 2>/dev/null || continue
+        run=$2
         pack=$2
+        [ "$level $2" = "avx2 tables" ] && [ "$3" -ge 4 ] && run=many
         [ "$level $2" = "avx2 sign" ] && pack=steps
         [ "$level $2" = "avx2 wide_sign" ] && pack=wide_steps
-        printf '%-8s %-13s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" "$2" "$3" run $((rows * groups * $3)))" \
+        printf '%-8s %-13s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" $run "$3" run $((rows * groups * $3)))" \
             "$(count $level "$1" $pack "$3" pack $((groups * $3)))"
     done
 done
