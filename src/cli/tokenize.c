@@ -269,17 +269,18 @@ int cmd_logits(struct options *o)
     struct sg_engine *engine = NULL;
     struct sg_error err;
     char shown[ESCAPED_MAX];
-    const char *path = o->output && strcmp(o->output, "-") != 0 ? o->output : NULL;
+    bool to_file = o->output && strcmp(o->output, "-") != 0;
     if (!o->output && isatty(STDOUT_FILENO)) {
         cli_error("logits are binary: redirect stdout or give -o FILE");
         return SG_USAGE;
     }
-    FILE *file = path ? fopen(path, "wb") : stdout;
-    enum sg_status status = file ? cli_open(&engine, o, false, &err)
-                                 : fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
+    FILE *file = to_file ? fopen(o->output, "wb") : stdout;
+    enum sg_status status = file
+                                ? cli_open(&engine, o, false, &err)
+                                : fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, o->output, strlen(o->output)), strerror(errno));
     if (status == SG_OK)
         status = logits(engine, o, file, &err);
-    if (path && file && fclose(file) != 0 && status == SG_OK)
-        status = fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, path, strlen(path)), strerror(errno));
+    if (to_file && file && fclose(file) != 0 && status == SG_OK)
+        status = fail(&err, SG_FAIL, "cannot write %s: %s", escaped(shown, o->output, strlen(o->output)), strerror(errno));
     return finish(engine, status, &err);
 }
