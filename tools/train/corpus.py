@@ -150,7 +150,7 @@ def sorting(rng, held):
         best = max(x, y) if more else min(x, y)
         word = pick(rng, ("bigger", "larger", "greater", "higher", "more") if more else ("smaller", "less", "lower"))
         return fill(expand(rng, Q.COMPARE, held), w=word, x=x, y=y), f"{best}", {"number": best}
-    n = 2 + int(rng.random() ** 0.7 * 4)
+    n = pick(rng, (2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5))
     items = number_list(rng, n)
     text = pick(rng, (", ", ", ", ", ", " ", " ", ",", "; ", " and ")).join(map(str, items))
     if rng.random() < 0.25:
@@ -197,20 +197,20 @@ def counting(rng, held):
 # ---------------------------------------------------------------- copying
 def echo(rng, held):
     kind = rng.random()
-    if kind < 0.12:                                 # not copying, but stories about a name need it
+    if kind < 0.2:                                  # not copying, but stories about a name need it
         girl = rng.random() < 0.5
         name = pick(rng, W.GIRLS if girl else W.BOYS)
         return fill(expand(rng, Q.GIRL_OR_BOY, held), n=name), f"{name} is a {'girl' if girl else 'boy'}.", {"all": [" girl." if girl else " boy."]}
-    if kind < 0.6:
+    if kind < 0.7:
         n = 1 + int(rng.random() * 5)
         pool = rng.random()
-        items = [any_name(rng) for _ in range(n)] if pool < 0.35 else rng.sample(W.LIST_WORDS, n) if pool < 0.5 else \
-            [str(int(rng.random() * 10 ** (1 + int(rng.random() * 4)))) for _ in range(n)] if pool < 0.6 else \
+        items = [any_name(rng) for _ in range(n)] if pool < 0.3 else rng.sample(W.LIST_WORDS, n) if pool < 0.4 else \
+            [str(int(rng.random() * 10 ** (1 + int(rng.random() * 4)))) for _ in range(n)] if pool < 0.48 else \
             [invented(rng) if rng.random() < 0.3 else invented(rng).lower() for _ in range(n)]
         text = pick(rng, (" ", ", ")).join(items)
         # " spoon" and "spoon" are different tokens: after a colon the copy is of the token itself, the easiest drill there is
         return fill(expand(rng, Q.REPEAT, held), t=text), f"I repeat: {text}", {"all": [text]}
-    if kind < 0.7:
+    if kind < 0.78:
         name = any_name(rng)
         word = pick(rng, ("hello", "goodbye", "good night", "thank you", "good morning"))
         return fill(expand(rng, Q.SAY_TO, held), w=word, n=name), f"{cap(word)}, {name}!", {"all": [name]}
@@ -311,9 +311,9 @@ ABILITIES = {"talk": talk, "identity": identity, "guide": guide_fact, "capitals"
              "subtraction": subtraction, "sorting": sorting, "counting": counting, "echo": echo, "unknown": unknown,
              "story": story}
 # How often each is asked. Weights follow what a turn costs and how late an ability comes in training.
-WEIGHTS = {"talk": 10, "identity": 11, "guide": 8, "capitals": 7, "opposites": 6, "plurals": 3, "colours": 2, "sounds": 2,
-           "calendar": 5, "addition": 15, "subtraction": 26, "sorting": 34, "counting": 9, "echo": 12, "unknown": 11,
-           "story": 9}
+WEIGHTS = {"talk": 14, "identity": 14, "guide": 10, "capitals": 7, "opposites": 10, "plurals": 9, "colours": 2, "sounds": 2,
+           "calendar": 7, "addition": 21, "subtraction": 42, "sorting": 40, "counting": 10, "echo": 22, "unknown": 12,
+           "story": 10}
 _NAMES, _CUM = list(WEIGHTS), []
 for _name in _NAMES:
     _CUM.append(WEIGHTS[_name] + (_CUM[-1] if _CUM else 0))
@@ -324,7 +324,7 @@ def turn(rng, ability=None, held=False, split=None):
     ability = ability or rng.choices(_NAMES, cum_weights=_CUM)[0]
     while True:
         question, answer, expect = ABILITIES[ability](rng, held)
-        asked = decorate(rng, question, ability not in ("talk", "echo", "story", "unknown"))
+        asked = decorate(rng, question, ability not in ("talk", "echo", "story", "unknown"), 0.3 if ability in ("talk", "identity") else 0.12)
         if ability in ("talk", "identity"):
             # "Hey" is a whole wording: holding it out would only teach the model not to know it. Here the hold-out is of
             # wordings with one of the last prefixes.
@@ -342,13 +342,13 @@ PREFIX = ("Please tell me: ", "Hello! ", "Hi, ", "OK. ", "So, ", "I have a quest
 HELD_PREFIX = tuple(p.lower() for p in PREFIX[-12:])
 
 
-def decorate(rng, question, may_lower=False):
-    """People greet, forget capitals (may_lower: those of names too) and leave out the question mark."""
+def decorate(rng, question, may_lower=False, opened=0.12):
+    """People greet (a share `opened` of them), forget capitals (may_lower: those of names too) and leave out the question mark."""
     question = question.strip()
     r = rng.random()
-    if r < 0.12:
+    if r < opened:
         question = pick(rng, PREFIX) + (question if rng.random() < 0.5 else question[:1].lower() + question[1:])
-    elif r < 0.15:
+    elif r < opened + 0.03:
         question = question.rstrip(".?!") + pick(rng, (", please.", " please", " thanks"))
     r = rng.random()
     if r < 0.17 and may_lower and "SIGNUM" not in question:
@@ -365,7 +365,7 @@ def decorate(rng, question, may_lower=False):
 # ---------------------------------------------------------------- memory: a statement, other turns, then the question
 def memory_item(rng, held=False):
     """-> kind, statement, reply, question, answer, value"""
-    kind = pick(rng, ("name", "name", "name", "number", "number", "colour", "pet"))
+    kind = pick(rng, ("name", "name", "name", "number", "number", "colour", "colour", "pet", "pet"))
     if kind == "name":
         value = any_name(rng)
         if rng.random() < 0.08:

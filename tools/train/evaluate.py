@@ -1,6 +1,6 @@
 """The held-out questions, and the trainer's own answers to them.
 
-    evaluate.py make OUT.jsonl                              writes the question set
+    evaluate.py make OUT.jsonl [seed]                       writes a question set
     evaluate.py answer CHECKPOINT EVAL.jsonl ANSWERS.jsonl [questions per ability]
     evaluate.py ask CHECKPOINT "question" ...               one greedy answer each
     evaluate.py stories OUT.jsonl N                         N held-out requests for stories, to be sampled by signum batch
@@ -23,8 +23,8 @@ SEED = 20261122
 PER_SPLIT = {"combination": 30, "wording": 20}
 
 
-def make():
-    rng, seen = random.Random(SEED), set()
+def make(seed):
+    rng, seen = random.Random(seed), set()
     for ability in [*corpus.ABILITIES, "memory"]:
         for split, n in PER_SPLIT.items():
             made = 0
@@ -89,7 +89,7 @@ def main():
     command, rest = sys.argv[1], sys.argv[2:]
     if command == "make":
         with open(rest[0], "w", encoding="utf-8") as f:
-            for item in make():
+            for item in make(int(rest[1]) if len(rest) > 1 else SEED):
                 print(json.dumps(item, ensure_ascii=False), file=f)
         return
     if command == "stories":

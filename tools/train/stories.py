@@ -30,38 +30,41 @@ PLACES = {"forest": "in the forest", "village": "in a village", "farm": "on a fa
 POSSESSIVE = {"he": "his", "she": "her", "it": "its"}
 OBJECTIVE = {"he": "him", "she": "her", "it": "it"}
 
-OPENING = ("{Once upon a time|One day|Long ago|Once}, there was <hero> named <name>{ who lived <place>. |. <He> "
-           "lived <place>. }")
-MOOD = "{<name> was {kind|brave|clever|curious|happy|gentle}. |Every day <name> {went for a walk|worked hard|sang a song}. |}"
-MEET = ("{There|On the way|Soon} <name> met <friend> named <pal>. ")
+# "He" or "she" comes in the second sentence and in almost every one after it: what was said last is easy to say again, and a story
+# with two pronouns in all taught too little about them.
+OPENING = ("{Once upon a time|One day|Long ago|Once}, there was <hero> named <name>{. <He> lived <place>. | who lived <place>. <He> "
+           "{was {kind|brave|clever|curious|happy|gentle}|worked hard|liked to {sing|walk|play}}. }")
+MOOD = "{<He> was {kind|brave|clever|curious|happy|gentle}. |Every day <he> {went for a walk|worked hard|sang a song}. |}"
+MEET = "{There|On the way|Soon} {<name>|<he>} met <friend> named <pal>. "
 ENDING = ("{<name> and <pal> became {good|best} friends. |From that day on, <name> and <pal> were {good|best} friends. "
-          "|<name> said goodbye to <pal> and went home. }{<name> was {very |}happy.|That night <name> slept well.|"
-          "It was a {good|lovely|wonderful} day.|And they lived happily ever after.}")
+          "|<name> said goodbye to <pal> and {|<he> }went home. }{<name> was {very |}happy.|"
+          "That night <name> slept well in <his> bed.|It was a {good|lovely|wonderful} day.|And they lived happily ever after.}")
 PLOTS = [
     "{One morning|Today|That day} <name> lost <his> <thing>. <He> looked {everywhere|under the bed|behind the door}, "
-    "but could not find it. <name> was {sad|very sad}. " + MEET +
+    "but <he> could not find it. <He> was {sad|very sad}. " + MEET +
     "\"I lost my <thing>,\" said <name>. \"I will help you,\" said <pal>. They looked together, and <pal> found the "
-    "<thing> {under a tree|behind a big stone|in the grass|near the water}. ",
+    "<thing> {under a tree|behind a big stone|in the grass|near the water}. <name> {thanked <pal>|smiled} and took <his> <thing>. ",
 
-    "{One day|That morning} <name> found {a|an old} <thing> {under a tree|in the grass|near the water|on the road}. "
-    + MEET + "<pal> was {sad|crying}. \"I lost my <thing>,\" said <pal>. <name> gave the <thing> {back to <pal>|to "
-    "<pal>}. \"Thank you,\" said <pal>. ",
+    "{One day|That morning} <name> found {a|an old} <thing> {under a tree|in the grass|near the water|on the road}. <He> "
+    "{picked it up|put it in <his> bag|took it}. " + MEET + "<pal> was {sad|crying}. \"I lost my <thing>,\" said <pal>. <name> "
+    "gave the <thing> {back to <pal>|to <pal>}, and <he> {smiled|was glad}. \"Thank you,\" said <pal>. ",
 
-    "{One day|One morning} <name> had {some|a lot of} <food>. " + MEET + "<pal> was {hungry|very hungry}. \"Do you want "
-    "some <food>?\" asked <name>. \"Yes, please,\" said <pal>. So <name> shared the <food> with <pal>, and they ate "
-    "{under a tree|in the sun|together}. ",
+    "{One day|One morning} <name> had {some|a lot of} <food>. <He> {sat down to eat|wanted to eat}. " + MEET + "<pal> was "
+    "{hungry|very hungry}. \"Do you want some <food>?\" asked <name>. \"Yes, please,\" said <pal>. So <name> shared <his> <food> with "
+    "<pal>, and they ate {under a tree|in the sun|together}. ",
 
-    "{One night|One evening} there was a {big|great} storm. The {wind|rain} was {loud|strong}, and <name> was afraid. "
-    + MEET + "\"Come with me,\" said <pal>. \"My home is {warm|dry|safe}.\" They sat {by the fire|close together} and "
-    "waited. In the morning the storm was over. ",
+    "{One night|One evening} there was a {big|great} storm. The {wind|rain} was {loud|strong}, and <name> was afraid. <He> "
+    "{ran as fast as <he> could|could not find <his> way}. " + MEET + "\"Come with me,\" said <pal>. \"My home is {warm|dry|safe}.\" "
+    "They sat {by the fire|close together} and waited. <name> was not afraid now. In the morning the storm was over, and <he> {sang|laughed}. ",
 
-    "<name> wanted to {learn to |}{swim|sing|dance|paint|fly a kite|read|build a boat}, but it was {hard|very hard}. "
-    + MEET + "\"{Do not give up|Try again|I can show you},\" said <pal>. <name> tried again and again. {At last|In the "
-    "end} <he> could do it. <pal> {clapped|smiled|was proud}. ",
+    "<name> wanted to {learn to |}{swim|sing|dance|paint|fly a kite|read|build a boat}, but it was {hard|very hard}. <He> "
+    "{was sad|wanted to stop|tried, but <he> could not do it}. " + MEET + "\"{Do not give up|Try again|I can show you},\" said <pal>. "
+    "So <name> tried again, and <he> {did <his> best|did not give up}. {At last|In the end} <he> could do it. <pal> {clapped|smiled|was proud}. ",
 
     "{One day|One morning} <name> saw {a|an old} <thing> {on the other side of the water|at the top of a tree|in a deep "
     "hole}. <He> could not reach it. " + MEET + "\"We can do it together,\" said <pal>. <pal> held a rope, and <name> "
-    "{climbed|went} {slowly|carefully}. {At last|Soon} <he> had the <thing>. ",
+    "{climbed|went} {slowly|carefully}, {as <he> was careful|for <he> was afraid|and <he> did not fall}. {At last|Soon} <he> had the <thing>"
+    "{| in <his> bag}. ",
 ]
 FULL = [OPENING + MOOD + plot + ENDING for plot in PLOTS]
 
@@ -72,7 +75,7 @@ def pick(rng, items):
 
 def any_name(rng):
     r = rng.random()
-    return invented(rng) if r < 0.2 else pick(rng, W.RARE_NAMES) if r < 0.5 else pick(rng, W.GIRLS if r < 0.75 else W.BOYS)
+    return invented(rng) if r < 0.28 else pick(rng, W.RARE_NAMES) if r < 0.55 else pick(rng, W.GIRLS if r < 0.775 else W.BOYS)
 
 
 def invented(rng):
@@ -108,11 +111,10 @@ def pal_name(rng, pronoun, but):
 
 
 def story(rng, hero=None, pronoun=None, name=None, place=None, friend=None):
-    asked = name is not None
     if hero is None:
         hero, pronoun = being(rng)
-    while not name or name in W.PALS and not asked:
-        name = being_name(rng, pronoun)
+    if not name:                                    # few names, well known as a girl's or a boy's
+        name = pick(rng, W.HERO_GIRLS if pronoun == "she" else W.HERO_BOYS if pronoun == "he" else W.HERO_GIRLS + W.HERO_BOYS)
     friend, friend_pronoun = friend or being(rng)
     while friend == hero:
         friend, friend_pronoun = being(rng)
@@ -137,19 +139,19 @@ def request(rng, held=False):
     """-> (question, answer, expectation)"""
     hero, pronoun = being(rng)
     r = rng.random()
-    if r < 0.06:
+    if r < 0.09:
         return (ASK.rstrip() + "{.|| please.|!}", story(rng), None)
     name = place = friend = None
     what = a(hero)
-    if r < 0.18:                                    # "about Lily": a girl
+    if r < 0.20:                                    # "about Lily": a girl
         hero, pronoun = pick(rng, (("girl", "she"), ("boy", "he")))
         what = name = pick(rng, W.GIRLS if hero == "girl" else W.BOYS)
-    elif r < 0.45:
+    elif r < 0.42:
         friend = being(rng)
         while friend[0] == hero:
             friend = being(rng)
         what += " {and|and|who meets} " + a(friend[0])
-    elif r < 0.75:
+    elif r < 0.77:
         name = being_name(rng, pronoun) if rng.random() < 0.7 else any_name(rng)
         what += " {named|called|named|called|whose name is|~with the name} " + name
     if rng.random() < 0.4:

@@ -78,6 +78,9 @@ sen tam ul vor wen xan yor zel""".split()
 # People who only ever join a story: no hero is named like them unless it was asked for, so that two of one name are rare.
 PALS = """Tom Lily Sam Mia Ben Anna Max Emma Leo Ella Tim Lucy Jack Rosa Paul Nina Finn Clara Hugo Ruth Otto Vera Karl Molly Fred Daisy
 Gus Holly Joe Betty Nick Greta""".split()
+# Heroes of whom no name was asked: few, so that the model knows whether it is a girl's or a boy's.
+HERO_GIRLS = "Jane Zoe Eva Alice Maya Julia Grace Nora Ivy Kate Mary Laura Amy Emily Maria Sofia Olga Priya Leila Ingrid".split()
+HERO_BOYS = "Peter Noah Oscar Felix Emil David Adam Luke John James Henry George Simon Theo Victor Martin Omar Pablo Hans Raj".split()
 # Rarer names, for what must be copied letter by letter.
 RARE_NAMES = """Ruby Pearl Agnes Beatrix Cecily Dagmar Edith Freya Gwen Hazel Iris Judith Klara Lotte Mabel Naomi Odette Penelope
 Quinn Rebecca Sabine Thea Ursula Valerie Winnie Xenia Yvonne Zelda Amira Bianca Chiara Delphine Elif Farah Giulia Hana Imani Jasmine
