@@ -27,9 +27,11 @@ for input in "-i $TMP/other_name" ""; do
     refused $status "standard output is the file that is read"
 done
 status=0
+# shellcheck disable=SC2094
 batch <"$TMP/in" >"$TMP/out" --summary "$TMP/in" 2>"$TMP/err" || status=$?
 refused $status "would overwrite what this run reads or writes"
 status=0
+# shellcheck disable=SC2094
 batch -i "$TMP/in" --summary "$TMP/out" >"$TMP/out" 2>"$TMP/err" || status=$?
 refused $status "would overwrite what this run reads or writes"
 expect 2 "$SIGNUM" batch -m $model -i "$TMP/in" --summary -
