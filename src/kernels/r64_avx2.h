@@ -1,5 +1,5 @@
 /* r64_avx2.h: AVX2's nibble tables for 64 rows side by side (r64.h), and for many tokens. Included by
- * avx2.c, behind its own tables, of which it takes the packed form, gather_group, interleave and store_rows.
+ * avx2.c; the includer defines first what its own tables share: packed form, interleave, gather_group, store_rows.
  * Layer: compute.
  *
  * The layout of r64.h needs no transpose. A block takes 39 ns when all is in L2 (29 GB/s a core). With
