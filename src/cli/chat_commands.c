@@ -356,7 +356,11 @@ static void do_show(struct chat *chat, const char *argument)
     struct buf all = {0}, out = {0};
     const char *bare = argument + strspn(argument, "-");
     size_t len = strlen(bare);
-    options_show(chat->o, &chat->sampling, &all);
+    struct options effective = *chat->o; /* and what stands in for flags that were not given */
+    effective.model = cli_model_path(chat->o);
+    effective.n_ctx = (int64_t)chat->n_ctx;
+    effective.n_threads = sg_info(chat->engine)->n_threads;
+    options_show(&effective, &chat->sampling, &all);
     for (size_t i = 0; i < all.len;) {
         const char *end = memchr(all.data + i, '\n', all.len - i);
         size_t line = end ? (size_t)(end - all.data) - i + 1 : all.len - i;

@@ -213,3 +213,10 @@ err_has "--spec takes no"
 expect 2 "$SIGNUM" bench -m $model --tune -n 4
 expect 2 "$SIGNUM" bench --kernels --tune
 expect 1 "$SIGNUM" bench -m $model --spec "$TMP/missing"
+
+# --- chat: what stands in for flags that were not given
+printf '/show model\n/show ctx-size\n/show threads\n' |
+    SIGNUM_MODEL=$model SIGNUM_THREADS=3 SIGNUM_CTX=96 "$SIGNUM" chat -q --no-save >"$TMP/shown" 2>&1 || fail "chat fails"
+for said in "model  *$model" "ctx-size  *96" "threads  *3"; do
+    grep -q "^$said\$" "$TMP/shown" || fail "/show says '$(cat "$TMP/shown")'"
+done
