@@ -360,7 +360,7 @@ static void attn_values_f32(float *o, const float *prob, const float *factor, co
  * From L2 the one for many tokens leads from three on, from DRAM from eight: whole steps on two
  * threads, 8 rows of 8B 138 to 147 ms with few_tables and 140 to 164 with many_tables, 16 rows 289 to 380
  * and 234 to 304. Tables of 16 tokens pass through L2 with every tile, and take the next one's rows along.
- * Lower tiles, rows fetched eight groups ahead instead of a tile, and no fetching were no better. */
+ * Lower tiles and rows fetched eight groups ahead instead of a tile were no better. */
 
 static const struct q1_family *pick_tables(size_t tokens) { return tokens <= FEW_TOKENS ? &tables : &many_tables; }
 

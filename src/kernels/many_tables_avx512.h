@@ -4,11 +4,11 @@
  * A multiply-add of bytes does 64 products an instruction. A word permute looks up the sums of
  * five weights for 32 rows, 160 products, and one addition of words takes them in: where both
  * start once a cycle (Zen 4: 3.0 of these pairs a nanosecond, 3.6 dot products), tables have
- * twice the arithmetic of dpbusd. 4096 x 4096 weights from L2, one core, int8 products:
+ * twice the arithmetic of dpbusd. 256 rows of 4096 columns from L2, one core, int8 products:
  *
  *     tokens                2     4     8    16    64
- *     here                177   228   272   293   325 Gproducts/s
- *     dpbusd                -   115   170   177   201      (its peak: 232)
+ *     here                187   242   279   303   334 Gproducts/s
+ *     dpbusd                -   117     -   179   203      (its peak: 232)
  *
  * A permute takes its index from the low five bits of each word. So of the 16 weights in a word
  * three lookups take five each, at shifts 0, 5 and 10, and the eight bits 15 of a group's words
