@@ -49,18 +49,23 @@ bool matmul_has_family(const struct matmul *m)
     return m->family == SG_MATMUL_AUTO || (is_wide(m) ? m->kernels->q1_wide : m->kernels->q1)[m->family - 1];
 }
 
+static int wanted_family(const struct matmul *m, size_t tokens)
+{
+    const struct kernels *k = m->kernels;
+    return m->family != SG_MATMUL_AUTO ? (int)m->family - 1 : is_wide(m) ? k->q1_wide_auto(tokens) : k->q1_auto(tokens);
+}
+
 const struct q1_family *matmul_family(const struct matmul *m, size_t tokens)
 {
     const struct kernels *k = m->kernels;
-    int wanted = m->family != SG_MATMUL_AUTO ? (int)m->family - 1 : is_wide(m) ? k->q1_wide_auto(tokens) : k->q1_auto(tokens);
-    return (is_wide(m) ? k->q1_wide : k->q1)[wanted](tokens);
+    return (is_wide(m) ? k->q1_wide : k->q1)[wanted_family(m, tokens)](tokens);
 }
 
 /* The family that reads QUANT_Q1_0_R64 without undoing it; NULL: undoing it serves so many tokens better. */
 static const struct q1_family *choose_blocks(const struct matmul *m, size_t tokens)
 {
-    int wanted = m->family == SG_MATMUL_AUTO ? m->kernels->q1_auto(tokens) : (int)m->family - 1;
-    return wanted == SG_MATMUL_TABLES - 1 && !is_wide(m) ? m->kernels->r64(tokens) : NULL;
+    int wanted = wanted_family(m, tokens);
+    return wanted == SG_MATMUL_TABLES - 1 ? (is_wide(m) ? m->kernels->r64_wide : m->kernels->r64)(tokens) : NULL;
 }
 
 static size_t packed_stride(const struct q1_family *q1, size_t groups, size_t tokens)

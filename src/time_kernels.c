@@ -189,13 +189,17 @@ enum {
     POPCOUNT,
     TABLES,
     WIDE,
-    BLOCKS = 2 * WIDE /* 64 rows side by side */
+    BLOCKS = 2 * WIDE, /* 64 rows side by side */
+    WIDE_BLOCKS
 };
 
 /* NULL: not at this level, or not for so many tokens. */
 static const struct q1_family *find_family(const struct kernels *k, size_t family, size_t tokens)
 {
-    q1_pick *pick = family == BLOCKS ? k->r64 : family < WIDE ? k->q1[family] : k->q1_wide[family - WIDE];
+    q1_pick *pick = family == WIDE_BLOCKS ? k->r64_wide
+                    : family == BLOCKS    ? k->r64
+                    : family < WIDE       ? k->q1[family]
+                                          : k->q1_wide[family - WIDE];
     return pick ? pick(tokens) : NULL;
 }
 
@@ -204,7 +208,7 @@ static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens
     const struct q1_family *q1 = find_family(k, family, tokens);
     if (!q1)
         return false;
-    bool wide = family >= WIDE && family < BLOCKS;
+    bool wide = family >= WIDE && family != BLOCKS;
     const int8_t *q = wide ? b->wide : b->q;
     size_t planes = wide ? WIDE_PLANES : 1;
     size_t piece = MIN(tokens, q1->max_tokens), stride = ROUND_UP(q1->packed_bytes(GROUPS, piece), (size_t)ARENA_ALIGN);
@@ -215,7 +219,7 @@ static bool probe_family(const struct kernels *k, struct bench *b, size_t tokens
         if (pack)
             q1->pack(b->packed + i * stride, q + t * planes * COLS, b->scale + t * GROUPS, GROUPS, n, 0, GROUPS);
         else
-            q1->run(b->out + t * ROWS, ROWS, family == BLOCKS ? b->blocks : b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n,
+            q1->run(b->out + t * ROWS, ROWS, family >= BLOCKS ? b->blocks : b->weights, 0, ROWS, GROUPS, b->packed + i * stride, n,
                     (struct q1_next){0});
     }
     return true;
@@ -256,6 +260,7 @@ static const struct probe probes[] = {
     FAMILY("tables int16, 1 token", WIDE + TABLES, 1),
     FAMILY("tables int16, 8 tokens", WIDE + TABLES, 8),
     FAMILY("tables int16, 64 tokens", WIDE + TABLES, 64),
+    FAMILY("repacked int16, 1 token", WIDE_BLOCKS, 1),
     {"quantize_i8", probe_quantize, 0, 1, COLS, "floats"},
     {"quantize_i16", probe_quantize_wide, 0, 1, COLS, "floats"},
     {"dot_f32", probe_dot_f32, 0, 1, COLS, "floats"},

@@ -521,8 +521,8 @@ static void check_families(const char *level, q1_pick *const families[Q1_FAMILIE
             const size_t rows[] = {0, 1, tile - 1, tile, tile + 1, 2 * tile + test_below(tile), 1 + test_below(100)};
             for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
                 if (n > 36 && i % 3 != (tokens + f) % 3)
-                    continue; /* long ones cost much */
-                size_t groups = test_below(12) ? 1 + test_below(4) : 1 + test_below(17);
+                    continue;                                                           /* long ones cost much */
+                size_t groups = test_below(6) ? 1 + test_below(4) : 1 + test_below(17); /* some kernels take eight at a time */
                 check_family(level, family, n, rows[i], groups, planes);
             }
         }
@@ -555,6 +555,43 @@ TEST(kernels_q1) { each_level(check_q1, true); }
 TEST(kernels_q1_wide) { each_level(check_q1_wide, true); }
 
 /* 64 rows side by side: against the plain loops over the rows that they were made of. */
+static void check_blocks(const char *level, q1_pick *pick, size_t planes)
+{
+    for (size_t round = 0; pick && round < 120; round++) {
+        const struct q1_family *family = pick(1 + round % 80);
+        if (!family)
+            continue;
+        size_t tokens = MIN(1 + round % 80, family->max_tokens), rows = 1 + test_below(300) + (round % 4 ? 0 : 500),
+               groups = 1 + test_below(6);
+        groups = test_below(10) ? groups : 100;
+        rows = groups == 100 ? 65 : rows;
+        size_t bytes = (size_t)r64_bytes(rows, groups * GROUP), row_bytes = groups * Q1_BYTES;
+        uint8_t *w = place(IN_A, rows * row_bytes), *blocks = place(STATE_A, bytes + test_below(2));
+        int8_t *q = place(IN_B, tokens * planes * groups * GROUP);
+        float *scale = floats(IN_C, tokens * groups);
+        fill_weights(w, rows * groups);
+        fill_activations(q, tokens * planes * groups);
+        fill_scales(scale, tokens * groups);
+        for (size_t r = 0; r < rows; r += R64_ROWS)
+            r64_from_rows(blocks + r * row_bytes, w + r * row_bytes, MIN(rows - r, (size_t)R64_ROWS), groups);
+        size_t row0 = test_below(2) ? 0 : test_below(DIV_UP(rows, R64_ROWS)) * R64_ROWS, n_blocks = DIV_UP(rows - row0, (size_t)R64_ROWS);
+        size_t row1 = row0 + (test_below(2) ? n_blocks : 1 + test_below(n_blocks)) * R64_ROWS, stride = rows + test_below(5),
+               n_y = tokens * stride + 16;
+        row1 = MIN(row1, rows);
+        poison(n_y * sizeof(float));
+        float *a = floats(OUT_A, n_y), *b = floats(OUT_B, n_y);
+        plain_q1(b + 8, stride, w, row0, row1, groups, q, scale, tokens, planes);
+        size_t packed_bytes = family->packed_bytes(groups, tokens), cut = test_below(groups + 1);
+        void *packed = place(PACKED_A, ROUND_UP(packed_bytes, (size_t)64));
+        memset(packed, 0xcd, packed_bytes);
+        family->pack(packed, q, scale, groups, tokens, 0, cut);
+        family->pack(packed, q, scale, groups, tokens, cut, groups);
+        family->run(a + 8, stride, blocks, row0, row1, groups, packed, tokens, (struct q1_next){blocks, bytes});
+        CHECKF(same_floats(a, b, n_y), "%s r64 planes %zu tokens %zu rows %zu [%zu, %zu) groups %zu", level, planes, tokens, rows, row0,
+               row1, groups);
+    }
+}
+
 static void check_r64(const struct kernels *k)
 {
     for (size_t round = 0; k->r64_to_rows && round < 30; round++) {
@@ -567,38 +604,8 @@ static void check_r64(const struct kernels *k)
         r64_to_rows(place(OUT_B, bytes), blocks, R64_ROWS, groups);
         CHECKF(same_bytes(bytes), "%s r64_to_rows groups %zu", k->level, groups);
     }
-    for (size_t round = 0; k->r64 && round < 120; round++) {
-        const struct q1_family *family = k->r64(1 + round % 80);
-        if (!family)
-            continue;
-        size_t tokens = MIN(1 + round % 80, family->max_tokens), rows = 1 + test_below(300) + (round % 4 ? 0 : 500),
-               groups = 1 + test_below(6);
-        groups = test_below(10) ? groups : 100;
-        rows = groups == 100 ? 65 : rows;
-        size_t bytes = (size_t)r64_bytes(rows, groups * GROUP), row_bytes = groups * Q1_BYTES;
-        uint8_t *w = place(IN_A, rows * row_bytes), *blocks = place(STATE_A, bytes + test_below(2));
-        int8_t *q = place(IN_B, tokens * groups * GROUP);
-        float *scale = floats(IN_C, tokens * groups);
-        fill_weights(w, rows * groups);
-        fill_activations(q, tokens * groups);
-        fill_scales(scale, tokens * groups);
-        for (size_t r = 0; r < rows; r += R64_ROWS)
-            r64_from_rows(blocks + r * row_bytes, w + r * row_bytes, MIN(rows - r, (size_t)R64_ROWS), groups);
-        size_t row0 = test_below(2) ? 0 : test_below(DIV_UP(rows, R64_ROWS)) * R64_ROWS, n_blocks = DIV_UP(rows - row0, (size_t)R64_ROWS);
-        size_t row1 = row0 + (test_below(2) ? n_blocks : 1 + test_below(n_blocks)) * R64_ROWS, stride = rows + test_below(5),
-               n_y = tokens * stride + 16;
-        row1 = MIN(row1, rows);
-        poison(n_y * sizeof(float));
-        float *a = floats(OUT_A, n_y), *b = floats(OUT_B, n_y);
-        plain_q1(b + 8, stride, w, row0, row1, groups, q, scale, tokens, 1);
-        size_t packed_bytes = family->packed_bytes(groups, tokens), cut = test_below(groups + 1);
-        void *packed = place(PACKED_A, ROUND_UP(packed_bytes, (size_t)64));
-        memset(packed, 0xcd, packed_bytes);
-        family->pack(packed, q, scale, groups, tokens, 0, cut);
-        family->pack(packed, q, scale, groups, tokens, cut, groups);
-        family->run(a + 8, stride, blocks, row0, row1, groups, packed, tokens, (struct q1_next){blocks, bytes});
-        CHECKF(same_floats(a, b, n_y), "%s r64 tokens %zu rows %zu [%zu, %zu) groups %zu", k->level, tokens, rows, row0, row1, groups);
-    }
+    check_blocks(k->level, k->r64, 1);
+    check_blocks(k->level, k->r64_wide, WIDE_PLANES);
 }
 TEST(kernels_r64) { each_level(check_r64, true); }
 

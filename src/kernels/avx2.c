@@ -530,11 +530,6 @@ static void tables_few_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     }
 }
 
-enum {
-    TABLE_ROWS = 32,
-    TABLE_TOKENS = 8
-};
-
 /* Two of the four rounds of a 16 x 16 byte transpose: out = rows 4 i .. 4 i + 3 after them
  * when a, b, c, d are rows i, i + 4, i + 8, i + 12 before. */
 static inline void interleave(__m256i out[4], __m256i a, __m256i b, __m256i c, __m256i d)
@@ -556,136 +551,32 @@ static inline __m256i load_rows(const uint8_t *row, const uint8_t *row16)
 
 static inline __m256i table(const uint8_t *t) { return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)t)); }
 
-/* One group of 32 rows. Leaves byte k of all rows in x[k], and the scales, binary16, with
- * row 4 j + i at scales[i][j]: the order in which sums come out of add_group. The scales
- * pass through memory as 16-bit moves, long before they are read as vectors. */
-static inline void gather_group(__m256i half[16], uint16_t scales[4][8], const uint8_t *w, size_t stride, const char *ahead)
-{
-    const size_t at[8] = {0, 4 * stride, 8 * stride, 12 * stride, 16 * stride, 20 * stride, 24 * stride, 28 * stride};
-    NO_UNROLL
-    for (size_t i = 0; i < 4; i++, w += stride) {
-        UNROLL
-        for (size_t j = 0; j < 8; j++)
-            memcpy(&scales[i][j], w + at[j], sizeof scales[i][j]);
-        const uint8_t *bits = w + 2;
-        interleave(half + 4 * i, load_rows(bits, bits + at[4]), load_rows(bits + at[1], bits + at[5]),
-                   load_rows(bits + at[2], bits + at[6]), load_rows(bits + at[3], bits + at[7]));
-        /* 576 bytes a group: nine lines of the next rows, one at a time. */
-        _mm_prefetch(ahead + 128 * i, _MM_HINT_T1);
-        _mm_prefetch(ahead + 128 * i + 64, _MM_HINT_T1);
-    }
-    _mm_prefetch(ahead + 512, _MM_HINT_T1);
-}
-
-/* acc[i][j] (row 4 j + i) = fma(d * s, sum, acc). */
-static inline void add_group(float acc[4][8], const __m256i half[16], const uint16_t scales[4][8], const uint8_t *tables, float s)
-{
-    const __m256i nibble = _mm256_set1_epi8(15);
-    /* Sums of the low and the high parts as 16-bit lanes of two rows: row + 256 * next row,
-     * and the next row alone; the bias is subtracted here. */
-    __m256i low = _mm256_set1_epi16(-TABLES_BIAS), low_next = low, high = _mm256_setzero_si256(), high_next = high;
-    NO_UNROLL
-    for (size_t i = 0; i < 4; i++, tables += 256) {
-        __m256i l = _mm256_setzero_si256(), h = l, x[4];
-        interleave(x, half[i], half[i + 4], half[i + 8], half[i + 12]);
-        UNROLL
-        for (size_t k = 0; k < 4; k++) { /* 8 lookups of at most 31 fit a byte */
-            const uint8_t *t = tables + 64 * k;
-            __m256i n0 = _mm256_and_si256(x[k], nibble), n1 = _mm256_and_si256(_mm256_srli_epi16(x[k], 4), nibble);
-            l = _mm256_add_epi8(l, _mm256_add_epi8(_mm256_shuffle_epi8(table(t), n0), _mm256_shuffle_epi8(table(t + 16), n1)));
-            h = _mm256_add_epi8(h, _mm256_add_epi8(_mm256_shuffle_epi8(table(t + 32), n0), _mm256_shuffle_epi8(table(t + 48), n1)));
-        }
-        low = _mm256_add_epi16(low, l);
-        low_next = _mm256_add_epi16(low_next, _mm256_srli_epi16(l, 8));
-        high = _mm256_add_epi16(high, h);
-        high_next = _mm256_add_epi16(high_next, _mm256_srli_epi16(h, 8));
-    }
-    __m256i odd = _mm256_add_epi16(_mm256_slli_epi16(high_next, 5), low_next);
-    __m256i even = _mm256_sub_epi16(_mm256_add_epi16(_mm256_slli_epi16(high, 5), low), _mm256_slli_epi16(odd, 8));
-    const __m256i sums[4] = {_mm256_srai_epi32(_mm256_slli_epi32(even, 16), 16), _mm256_srai_epi32(_mm256_slli_epi32(odd, 16), 16),
-                             _mm256_srai_epi32(even, 16), _mm256_srai_epi32(odd, 16)};
-    NO_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        __m256 d = _mm256_mul_ps(load_f16(scales[i]), _mm256_set1_ps(s));
-        _mm256_store_ps(acc[i], _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(sums[i]), _mm256_load_ps(acc[i])));
-    }
-}
-
-/* Row 4 j + i from acc[i][j]. */
-static inline void store_rows(float *y, const float acc[4][8])
-{
-    __m256 a = _mm256_load_ps(acc[0]), b = _mm256_load_ps(acc[1]), c = _mm256_load_ps(acc[2]), d = _mm256_load_ps(acc[3]);
-    __m256d ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)), cd = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
-    __m256d ab_high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b)), cd_high = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
-    __m256d j0 = _mm256_unpacklo_pd(ab, cd), j1 = _mm256_unpackhi_pd(ab, cd);
-    __m256d j2 = _mm256_unpacklo_pd(ab_high, cd_high), j3 = _mm256_unpackhi_pd(ab_high, cd_high);
-    _mm256_storeu_ps(y, _mm256_castpd_ps(_mm256_permute2f128_pd(j0, j1, 0x20)));
-    _mm256_storeu_ps(y + 8, _mm256_castpd_ps(_mm256_permute2f128_pd(j2, j3, 0x20)));
-    _mm256_storeu_ps(y + 16, _mm256_castpd_ps(_mm256_permute2f128_pd(j0, j1, 0x31)));
-    _mm256_storeu_ps(y + 24, _mm256_castpd_ps(_mm256_permute2f128_pd(j2, j3, 0x31)));
-}
-
 #include "act16_avx2.h"
-
-TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                              size_t tokens, size_t planes, struct q1_next next)
-{
-    if (row1 - row0 < TABLE_ROWS) {
-        (planes == 1 ? tables_few_rows : wide_tables_few_rows)(y, y_stride, w, row0, row1, groups, packed, tokens);
-        return;
-    }
-    const uint8_t *tables = packed;
-    const float *s = (const float *)(tables + groups * tokens * (planes == 1 ? TABLES_GROUP : WIDE_GROUP));
-    size_t stride = groups * Q1_BYTES;
-    for (size_t row = row0; row < row1; row += TABLE_ROWS) {
-        size_t r = MIN(row, row1 - TABLE_ROWS); /* the last tile may repeat some rows */
-        const uint8_t *tile = w + r * stride;
-        /* The next tile is fetched to L2 meanwhile, in order. */
-        const uint8_t *ahead = row + TABLE_ROWS < row1             ? w + MIN(row + TABLE_ROWS, row1 - TABLE_ROWS) * stride
-                               : next.bytes >= TABLE_ROWS * stride ? next.data
-                                                                   : tile;
-        _Alignas(32) float acc[TABLE_TOKENS][4][8] = {0};
-        for (size_t g = 0; g < groups; g++) {
-            __m256i x[16];
-            _Alignas(16) uint16_t scales[4][8];
-            gather_group(x, scales, tile + g * Q1_BYTES, stride, (const char *)ahead + g * TABLE_ROWS * Q1_BYTES);
-            for (size_t t = 0; t < tokens; t++) {
-                size_t at = g * tokens + t;
-                if (planes == 1)
-                    add_group(acc[t], x, scales, tables + at * TABLES_GROUP, s[at]);
-                else
-                    add_wide_group(acc[t], x, scales, tables + at * WIDE_GROUP, s[at]);
-            }
-        }
-        for (size_t t = 0; t < tokens; t++)
-            store_rows(y + t * y_stride + r, acc[t]);
-    }
-}
-
-static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                       size_t tokens, struct q1_next next)
-{
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1, next);
-}
-
-static const struct q1_family tables = {"tables", TABLE_ROWS, TABLE_TOKENS, tables_bytes, tables_pack, tables_run};
 
 #include "r64_avx2.h"
 
-static const struct q1_family *pick_tables(size_t tokens) { return tokens < 4 ? &tables : &many_tables; }
-
-static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                            size_t tokens, struct q1_next next)
+static const struct q1_family *pick_tables(size_t tokens)
 {
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, next);
+    (void)tokens;
+    return &tables;
 }
-
-static const struct q1_family wide_tables = {"tables", TABLE_ROWS, TABLE_TOKENS, wide_tables_bytes, wide_tables_pack, wide_tables_run};
 
 static const struct q1_family *pick_wide_tables(size_t tokens)
 {
     (void)tokens;
     return &wide_tables;
+}
+
+static const struct q1_family *pick_r64(size_t tokens)
+{
+    (void)tokens;
+    return &r64_tables;
+}
+
+static const struct q1_family *pick_wide_r64(size_t tokens)
+{
+    (void)tokens;
+    return &wide_r64_tables;
 }
 
 /* ----------------------------------------------------------- family "sign" */
@@ -768,6 +659,7 @@ const struct kernels kernels_avx2 = {
     .q1 = {pick_sign, pick_popcount, pick_tables},
     .q1_auto = q1_auto,
     .r64 = pick_r64,
+    .r64_wide = pick_wide_r64,
     .r64_to_rows = rows_of_r64,
     .q1_wide = {pick_wide_sign, pick_wide_popcount, pick_wide_tables},
     .q1_wide_auto = q1_auto,

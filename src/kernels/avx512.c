@@ -371,6 +371,8 @@ static const struct q1_family *pick_wide_tables(size_t tokens) { return tokens <
  * that its loads take the buffers that prefetches need, which are then dropped. */
 static const struct q1_family *pick_r64(size_t tokens) { return tokens <= 2 ? kernels_avx2.r64(tokens) : &r64_tables; }
 
+static const struct q1_family *pick_wide_r64(size_t tokens) { return tokens <= 2 ? kernels_avx2.r64_wide(tokens) : NULL; }
+
 static int q1_auto(size_t tokens)
 {
     (void)tokens;
@@ -406,4 +408,5 @@ const struct kernels kernels_avx512 = {
     .q1_wide = {NULL, NULL, pick_wide_tables},
     .q1_wide_auto = q1_auto,
     .r64 = pick_r64,
+    .r64_wide = pick_wide_r64,
 };

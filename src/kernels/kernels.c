@@ -213,87 +213,60 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
-/* Few and many tokens, which levels may have kernels of their own for. */
+/* Few and many tokens, which levels may have kernels of their own for, and more groups than they take at a time. */
 enum {
-    SELF_TEST_TOKENS = 9
+    SELF_TEST_TOKENS = 9,
+    SELF_TEST_GROUPS = 9,
 };
-static const size_t self_test_counts[] = {1, 3, SELF_TEST_TOKENS};
+static const struct {
+    size_t tokens, groups;
+} self_test_shapes[] = {{1, SELF_TEST_GROUPS}, {3, 2}, {SELF_TEST_TOKENS, 2}};
 
-static const char *test_r64(const struct kernels *k, uint64_t *state)
+/* The families of one kind, of activations in one plane or two, for rows and for 64 rows side by side. */
+static const char *test_q1(const struct kernels *k, q1_pick *const families[Q1_FAMILIES], q1_pick *blocks, q1_pick *reference,
+                           uint64_t *state)
 {
     enum {
-        GROUPS = 2,
         ROWS = R64_ROWS + 3,
-        BLOCK = GROUPS * R64_BLOCK_BYTES, /* of 64 rows, in either layout */
-        TOKENS = SELF_TEST_TOKENS,
-        PACKED = 64 << 10
+        BLOCK = SELF_TEST_GROUPS * R64_BLOCK_BYTES, /* of 64 rows, in either layout */
+        CODES = SELF_TEST_TOKENS * WIDE_PLANES * 2 * GROUP,
+        SCALES = SELF_TEST_TOKENS * 2,
+        PACKED = 80 << 10
     };
-    uint8_t w[2 * BLOCK], rows[2 * BLOCK], want[2 * BLOCK];
-    int8_t q[TOKENS * GROUPS * GROUP];
-    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
+    uint8_t side_by_side[2 * BLOCK], rows[2 * BLOCK], want[2 * BLOCK];
+    int8_t q[CODES];
+    float scale[SCALES], a[SELF_TEST_TOKENS * ROWS], b[SELF_TEST_TOKENS * ROWS];
     _Alignas(64) uint8_t packed[PACKED];
-    for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
-        w[i] = i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
-    for (size_t i = 0; i < sizeof q; i++)
+    for (size_t i = 0; i < sizeof side_by_side; i++) /* scales between 2^-8 and 2^-7 */
+        side_by_side[i] = i % R64_BLOCK_BYTES < R64_SCALE_BYTES && i % 2 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
+    for (size_t i = 0; i < CODES; i++)
         q[i] = (int8_t)(next_random(state) % 255 - 127);
-    fill(scale, TOKENS * GROUPS, 1, state);
-    for (size_t i = 0; i < sizeof w; i += BLOCK) {
-        k->r64_to_rows(rows + i, w + i, GROUPS);
-        kernels_scalar.r64_to_rows(want + i, w + i, GROUPS);
-    }
-    if (!same(rows, want, sizeof rows))
-        return "r64_to_rows";
-    const struct q1_family *ref = kernels_scalar.q1[0](TOKENS);
-    ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
-    ref->run(b, ROWS, want, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
-    for (size_t i = 0; i < ARRAY_LEN(self_test_counts); i++) {
-        const struct q1_family *family = k->r64(self_test_counts[i]);
-        if (!family)
-            continue;
-        size_t n = MIN(self_test_counts[i], family->max_tokens);
-        if (family->packed_bytes(GROUPS, n) > PACKED)
-            return "r64";
-        family->pack(packed, q, scale, GROUPS, n, 0, GROUPS);
-        family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n, (struct q1_next){0});
-        if (!same(a, b, n * ROWS * sizeof *a))
-            return "r64";
-    }
-    return NULL;
-}
+    fill(scale, SCALES, 1, state);
 
-/* The families of one kind: of activations in one plane or two. */
-static const char *test_q1(q1_pick *const families[Q1_FAMILIES], q1_pick *reference, size_t planes, uint64_t *state)
-{
-    enum {
-        GROUPS = 2,
-        ROWS = 67,
-        TOKENS = SELF_TEST_TOKENS,
-        PACKED = 64 << 10
-    };
-    uint8_t w[ROWS * GROUPS * 18];
-    int8_t q[TOKENS * WIDE_PLANES * GROUPS * GROUP];
-    float scale[TOKENS * GROUPS], a[TOKENS * ROWS], b[TOKENS * ROWS];
-    _Alignas(64) uint8_t packed[PACKED];
-    for (size_t i = 0; i < sizeof w; i++) /* scales between 2^-8 and 2^-7 */
-        w[i] = i % 18 == 1 ? 0x1c : (uint8_t)(next_random(state) >> 56);
-    for (size_t i = 0; i < TOKENS * planes * GROUPS * GROUP; i++)
-        q[i] = (int8_t)(next_random(state) % 255 - 127);
-    fill(scale, TOKENS * GROUPS, 1, state);
-
-    const struct q1_family *ref = reference(TOKENS);
-    ref->pack(packed, q, scale, GROUPS, TOKENS, 0, GROUPS);
-    ref->run(b, ROWS, w, 0, ROWS, GROUPS, packed, TOKENS, (struct q1_next){0});
-    for (size_t f = 0; f < Q1_FAMILIES; f++) {
-        for (size_t i = 0; families[f] && i < ARRAY_LEN(self_test_counts); i++) {
-            const struct q1_family *family = families[f](self_test_counts[i]);
-            size_t n = MIN(self_test_counts[i], family->max_tokens);
-            if (family->packed_bytes(GROUPS, n) > PACKED)
+    for (size_t shape = 0; shape < ARRAY_LEN(self_test_shapes); shape++) {
+        size_t tokens = self_test_shapes[shape].tokens, groups = self_test_shapes[shape].groups, bytes = groups * R64_BLOCK_BYTES;
+        for (size_t i = 0; i < 2 * bytes; i += bytes) {
+            k->r64_to_rows(rows + i, side_by_side + i, groups);
+            kernels_scalar.r64_to_rows(want + i, side_by_side + i, groups);
+        }
+        if (!same(rows, want, 2 * bytes))
+            return "r64_to_rows";
+        const struct q1_family *ref = reference(tokens);
+        ref->pack(packed, q, scale, groups, tokens, 0, groups);
+        ref->run(b, ROWS, want, 0, ROWS, groups, packed, tokens, (struct q1_next){0});
+        for (size_t f = 0; f <= Q1_FAMILIES; f++) {
+            q1_pick *pick = f < Q1_FAMILIES ? families[f] : blocks;
+            const struct q1_family *family = pick ? pick(tokens) : NULL;
+            if (!family)
+                continue;
+            size_t n = MIN(tokens, family->max_tokens);
+            if (family->packed_bytes(groups, n) > PACKED)
                 return family->name;
-            family->pack(packed, q, scale, GROUPS, n, 0, 1);
-            family->pack(packed, q, scale, GROUPS, n, 1, GROUPS);
-            family->run(a, ROWS, w, 0, ROWS, GROUPS, packed, n, (struct q1_next){0});
+            family->pack(packed, q, scale, groups, n, 0, 1);
+            family->pack(packed, q, scale, groups, n, 1, groups);
+            family->run(a, ROWS, f < Q1_FAMILIES ? want : side_by_side, 0, ROWS, groups, packed, n, (struct q1_next){0});
             if (!same(a, b, n * ROWS * sizeof *a))
-                return family->name;
+                return f < Q1_FAMILIES ? family->name : "r64";
         }
     }
     return NULL;
@@ -306,8 +279,6 @@ const char *kernels_self_test(const struct kernels *k)
     if (!wrong)
         wrong = test_attention(k, &state);
     if (!wrong)
-        wrong = test_q1(k->q1, kernels_scalar.q1[0], 1, &state);
-    if (!wrong)
-        wrong = test_q1(k->q1_wide, kernels_scalar.q1_wide[0], WIDE_PLANES, &state);
-    return wrong ? wrong : test_r64(k, &state);
+        wrong = test_q1(k, k->q1, k->r64, kernels_scalar.q1[0], &state);
+    return wrong ? wrong : test_q1(k, k->q1_wide, k->r64_wide, kernels_scalar.q1_wide[0], &state);
 }

@@ -219,8 +219,9 @@ struct kernels {
 
     /* Q1_0_R64 (r64.h). r64(tokens): the family that multiplies it as it is, where that is the
      * fastest way, else NULL. Its w are blocks and its ranges begin at multiples of 64 rows.
+     * r64_wide: the same for activations in two planes.
      * r64_to_rows: 64 rows as Q1_0, groups * 18 bytes each, for the families above. */
-    q1_pick *r64;
+    q1_pick *r64, *r64_wide;
     void (*r64_to_rows)(uint8_t *rows, const uint8_t *blocks, size_t groups);
 };
 
@@ -231,7 +232,7 @@ struct kernels {
     X(f32_from_f16) X(argmax) X(attn_scores_f16) X(attn_scores_f32) X(attn_softmax)                 \
     X(attn_values_f16) X(attn_values_f32) X(attn_scores_q8) X(attn_values_q8) X(peak_i8) X(peak_f32) X(q1[0]) X(q1[1]) X(q1[2]) X(q1_auto) \
     X(q1_wide[0]) X(q1_wide[1]) X(q1_wide[2]) X(q1_wide_auto) \
-    X(r64) X(r64_to_rows)
+    X(r64) X(r64_wide) X(r64_to_rows)
 /* clang-format on */
 
 /* The levels; kernels.c lists those that this binary has. */

@@ -494,6 +494,12 @@ static const struct q1_family r64_tables = {"tables", R64_ROWS, TABLE_TOKENS, ta
 
 static const struct q1_family *pick_r64(size_t tokens) { return tokens <= 8 ? &r64_tables : NULL; }
 
+static const struct q1_family *pick_wide_r64(size_t tokens)
+{
+    (void)tokens;
+    return NULL;
+}
+
 static void rows_of_r64(uint8_t *rows, const uint8_t *blocks, size_t groups) { r64_to_rows(rows, blocks, R64_ROWS, groups); }
 
 /* One Zen 4 core, built for the x86-64 baseline: tables 15 Gw/s, popcount 5.5. But tables
@@ -551,5 +557,6 @@ const struct kernels kernels_scalar = {
     .q1_wide = {pick_wide_sign, pick_wide_popcount, NULL},
     .q1_wide_auto = q1_wide_auto,
     .r64 = pick_r64,
+    .r64_wide = pick_wide_r64,
     .r64_to_rows = rows_of_r64,
 };
