@@ -77,6 +77,7 @@ all: signum libsignum.a ## build ./signum and ./libsignum.a
 $(foreach i,$(LEVELS),$(eval $B/src/kernels/$(i).o: CFLAGS += $(FLAGS.$(i))))
 
 $B/tests/amx_model.o: CFLAGS += $(if $(filter x86_64,$(ARCH)),$(FLAGS.avx512vnni) -mgfni)
+$B/tests/avxvnni_model.o: CFLAGS += $(if $(filter x86_64,$(ARCH)),$(FLAGS.avx2))
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -624,6 +624,21 @@ TEST(kernels_amx_model)
 }
 #endif
 
+#ifdef SIGNUM_HAVE_avxvnni
+extern const struct kernels kernels_avxvnni_model; /* avxvnni_model.c */
+
+TEST(kernels_avxvnni_model)
+{
+    const struct kernels *k = &kernels_avxvnni_model;
+    make_buffers();
+    if (!(cpu_features() & CPU_AVX2))
+        return;
+    check_q1(k);
+    check_q1_wide(k);
+    check_attention_q8(k);
+}
+#endif
+
 /* ------------------------------------------------- the specification itself */
 
 TEST(kernels_scalar_plain)

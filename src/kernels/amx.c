@@ -36,30 +36,92 @@ enum {
 
 static inline size_t padded(size_t tokens) { return ROUND_UP(tokens, (size_t)SIDE); }
 
+/* 16 x 16 words of 32 bits: lane j of x[i] becomes lane i of x[j]. */
+static inline void transpose(__m512i x[SIDE])
+{
+    __m512i y[SIDE];
+    UNROLL
+    for (size_t i = 0; i < SIDE; i += 4) { /* 4 x 4 of four rows, in every lane of 128 bits */
+        __m512i a = _mm512_unpacklo_epi32(x[i], x[i + 1]), b = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+        __m512i c = _mm512_unpacklo_epi32(x[i + 2], x[i + 3]), d = _mm512_unpackhi_epi32(x[i + 2], x[i + 3]);
+        y[i] = _mm512_unpacklo_epi64(a, c);
+        y[i + 1] = _mm512_unpackhi_epi64(a, c);
+        y[i + 2] = _mm512_unpacklo_epi64(b, d);
+        y[i + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) { /* 4 x 4 lanes */
+        __m512i a = _mm512_shuffle_i32x4(y[i], y[4 + i], 0x88), b = _mm512_shuffle_i32x4(y[i], y[4 + i], 0xdd);
+        __m512i c = _mm512_shuffle_i32x4(y[8 + i], y[12 + i], 0x88), d = _mm512_shuffle_i32x4(y[8 + i], y[12 + i], 0xdd);
+        x[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+        x[4 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
+        x[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
+        x[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
+    }
+}
+
+/* The activations of a group with those that meet bit 0 of the 16 bytes first, then bit 1 ..: out[0] bits 0..3. */
+static inline void order_by_bits(__m512i out[2], const int8_t *q)
+{
+    /* Two bytes' activations lie in a lane of 128 bits: pairs first, then the pairs of all lanes. */
+    const __m512i pairs = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    _Alignas(64) static const uint16_t places[2][32] = {
+#define OF_BIT(b) b, 8 + b, 16 + b, 24 + b, 32 + b, 40 + b, 48 + b, 56 + b
+        {OF_BIT(0), OF_BIT(1), OF_BIT(2), OF_BIT(3)},
+        {OF_BIT(4), OF_BIT(5), OF_BIT(6), OF_BIT(7)},
+#undef OF_BIT
+    };
+    __m512i a = _mm512_shuffle_epi8(_mm512_loadu_si512(q), pairs), b = _mm512_shuffle_epi8(_mm512_loadu_si512(q + 64), pairs);
+    for (size_t half = 0; half < 2; half++)
+        out[half] = _mm512_permutex2var_epi16(a, _mm512_load_si512(places[half]), b);
+}
+
 TEMPLATE void pack_planes(void *packed, const int8_t *q, const float *scale, size_t groups, size_t tokens, size_t group0, size_t group1,
                           size_t planes)
 {
-    size_t all = padded(tokens), halves = 2 * planes;
+    size_t all = padded(tokens);
     float *scales = (float *)((uint8_t *)packed + groups * all * planes * GROUP);
     for (size_t g = group0; g < group1; g++) {
-        for (size_t t = 0; t < all; t++) {
-            int8_t *out = (int8_t *)packed + g * all * planes * GROUP + t / SIDE * halves * TILE + t % SIDE * 4;
+        for (size_t t = 0; t < all; t++)
             scales[g * all + t] = t < tokens ? scale[t * groups + g] : 0;
-            for (size_t h = 0; h < halves; h++) {
-                const int8_t *x = q + ((t * planes + h / 2) * groups + g) * GROUP + h % 2 * 4;
-                for (size_t k = 0; k < 16; k++) {
-                    int8_t four[4] = {0};
-                    for (size_t i = 0; t < tokens && i < 4; i++) /* position 4 k + i: bit k / 4, byte k % 4 * 4 + i */
-                        four[i] = x[(k % 4 * 4 + i) * 8 + k / 4];
-                    memcpy(out + h * TILE + k * 64, four, sizeof four);
+        for (size_t t = 0; t < all; t += SIDE) {
+            uint8_t *out = (uint8_t *)packed + (g * all + t) * planes * GROUP;
+            for (size_t plane = 0; plane < planes; plane++) {
+                __m512i x[2][SIDE];
+                for (size_t i = 0; i < SIDE; i++) {
+                    __m512i both[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+                    if (t + i < tokens)
+                        order_by_bits(both, q + (((t + i) * planes + plane) * groups + g) * GROUP);
+                    x[0][i] = both[0];
+                    x[1][i] = both[1];
+                }
+                for (size_t half = 0; half < 2; half++) {
+                    transpose(x[half]);
+                    for (size_t k = 0; k < SIDE; k++)
+                        _mm512_store_si512(out + (plane * 2 + half) * TILE + k * 64, x[half][k]);
                 }
             }
         }
     }
 }
 
-/* One group of 16 rows as two tiles of +1 and -1, and the scales; rows beyond n repeat the last. */
-static inline void expand(uint8_t out[2][TILE], float d[SIDE], const uint8_t *w, size_t stride, size_t n)
+/* Rows to be fetched into L2, a line at a time in ascending order. */
+struct ahead {
+    const char *at, *end;
+};
+
+static inline void fetch_line(struct ahead *ahead)
+{
+    if (ahead->at < ahead->end) {
+        _mm_prefetch(ahead->at, _MM_HINT_T1);
+        ahead->at += 64;
+    }
+}
+
+/* One group of 16 rows as two tiles of +1 and -1, and the scales; rows beyond n repeat the last. With
+ * few tokens weights come from memory, and 16 to 32 rows in turn are too many streams for the CPU to
+ * guess: five lines are fetched here where 4.5 are read. */
+static inline void expand(uint8_t out[2][TILE], float d[SIDE], const uint8_t *w, size_t stride, size_t n, struct ahead *ahead)
 {
     /* Byte 7 - j of a matrix says which bits make bit j of the result. Bits 1..7 copy the tested
      * one, bit 0 none; 0xff inverts all. So a set bit becomes 0x01, a clear one 0xff. */
@@ -74,6 +136,8 @@ static inline void expand(uint8_t out[2][TILE], float d[SIDE], const uint8_t *w,
         __m512i bits = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(row + 2)));
         _mm512_store_si512(out[0] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, lower, 0xff));
         _mm512_store_si512(out[1] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, upper, 0xff));
+        if (i % 3 == 0 && i > 0)
+            fetch_line(ahead);
     }
     _mm512_store_ps(d, _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)half)));
 }
@@ -148,7 +212,7 @@ static const struct {
 } tiles_of_64 = {.palette = 1, .line_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .lines = {16, 16, 16, 16, 16, 16, 16, 16}};
 
 TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
-                              size_t tokens, size_t planes)
+                              size_t tokens, size_t planes, struct q1_next next)
 {
     size_t all = padded(tokens), stride = groups * Q1_BYTES;
     size_t group_bytes = all * planes * GROUP;
@@ -161,6 +225,10 @@ TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_
         _Alignas(64) uint8_t weights[ROW_TILES][DEPTH][2][TILE];
         _Alignas(64) float d[ROW_TILES][DEPTH][SIDE];
         size_t row_tiles = MIN(DIV_UP(row1 - r, (size_t)SIDE), (size_t)ROW_TILES);
+        const size_t after = r + ROW_TILES * SIDE; /* the rows of the next round, or what is multiplied next */
+        struct ahead ahead = {(const char *)next.data, (const char *)next.data + MIN(next.bytes, ROW_TILES * SIDE * stride)};
+        if (after < row1)
+            ahead = (struct ahead){(const char *)w + after * stride, (const char *)w + MIN(after + ROW_TILES * SIDE, row1) * stride};
         for (size_t i = 0; i < row_tiles; i++)
             memset(acc[i], 0, all / SIDE * sizeof acc[i][0]);
         for (size_t g0 = 0; g0 < groups; g0 += DEPTH) {
@@ -168,7 +236,7 @@ TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_
             for (size_t i = 0; i < row_tiles; i++)
                 for (size_t g = 0; g < n; g++)
                     expand(weights[i][g], d[i][g], w + (r + i * SIDE) * stride + (g0 + g) * Q1_BYTES, stride,
-                           MIN(row1 - r - i * SIDE, (size_t)SIDE));
+                           MIN(row1 - r - i * SIDE, (size_t)SIDE), &ahead);
             const uint8_t *codes = (const uint8_t *)packed + g0 * group_bytes;
             for (size_t t = 0; t < all; t += SIDE)
                 for (size_t i = 0; i < row_tiles; i++)
@@ -196,8 +264,7 @@ static void amx_pack(void *packed, const int8_t *q, const float *scale, size_t g
 static void amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
                     struct q1_next next)
 {
-    (void)next;
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1);
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, 1, next);
 }
 
 static const struct q1_family sign = {"sign", ROW_TILES *SIDE, TOKENS, amx_bytes, amx_pack, amx_run};
@@ -218,8 +285,7 @@ static void wide_amx_pack(void *packed, const int8_t *q, const float *scale, siz
 static void wide_amx_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                          size_t tokens, struct q1_next next)
 {
-    (void)next;
-    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES);
+    multiply_planes(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, next);
 }
 
 /* So many that the activations take what int8 ones do: to stay in L2. */
