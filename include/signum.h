@@ -398,6 +398,9 @@ struct sg_constraint {
      * bit id%32 of word id/32. False: nothing may follow, end the answer. */
     bool (*mask)(void *arg, uint32_t *bits);
     void (*accept)(void *arg, int32_t id); /* the token that was chosen */
+    /* A guess at the text that comes next, where there is little choice: at most max bytes into text;
+     * returns how many. For speculation, which it can not mislead, only delay. May be NULL. */
+    size_t (*expect)(void *arg, char *text, size_t max);
 };
 
 /* What an answer may look like. */
@@ -501,6 +504,12 @@ size_t sg_draft_propose(struct sg_draft *draft, int32_t *out, size_t max);
 /* The same guesses whatever they cost, each with the chance that it and all before it are
  * right: for callers whose rows have another price, because other sequences share them. */
 size_t sg_draft_guess(const struct sg_draft *draft, int32_t *out, double *chance, size_t max);
+/* Tells the draft what the reply's constraint lets come next, as guesses before all others. Call it when all
+ * tokens chosen so far have been accepted by the draft. */
+void sg_reply_expect(struct sg_reply *reply, struct sg_draft *draft);
+/* The tokens that come next if somebody is right who knows better than the context; learned like other
+ * guesses. They hold until one is wrong. */
+void sg_draft_expect(struct sg_draft *draft, const int32_t *ids, size_t n);
 /* How long an evaluation of n rows of one session took. */
 void sg_draft_timing(struct sg_draft *draft, size_t n, double seconds);
 

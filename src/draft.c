@@ -37,6 +37,7 @@ enum others {
 static const double prior[LENGTHS] = {0.12, 0.25, 0.35, 0.45, 0.6, 0.7, 0.8};
 static const double prior_of_others[OTHERS] = {1, 1.15, 0.6};
 static const double learning_rate = 0.05;
+static const double prior_expected = 0.8;
 
 /* What a row beyond the first costs of the first: with nibble tables 1.2 to 1.6 for 2 rows, 2 to 2.5 for
  * 4, 3.2 to 4.2 for 8. Replaced by what is measured. */
@@ -52,6 +53,9 @@ struct sg_draft {
     uint32_t guess;                    /* where the continuation is copied from, or NOWHERE */
     size_t length;                     /* tokens before it that agree with the last ones */
     enum others others;
+    int32_t expected[SG_DRAFT_MAX]; /* what somebody else says will follow */
+    size_t n_expected;
+    double expected_right;
 };
 
 enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engine, size_t n_ctx, struct sg_error *err)
@@ -72,6 +76,7 @@ enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engi
     for (size_t length = 0; length < LENGTHS; length++)
         for (size_t others = 0; others < OTHERS; others++)
             d->right[length][others] = prior[length] * prior_of_others[others];
+    d->expected_right = prior_expected;
     for (size_t i = 0; i < PRICES; i++)
         d->row_price[i] = prior_row_price;
     sg_draft_reset(d);
@@ -92,6 +97,13 @@ void sg_draft_reset(struct sg_draft *d)
     d->ids.len = 0;
     memset(d->index, 0xFF, sizeof d->index);
     d->guess = NOWHERE;
+    d->n_expected = 0;
+}
+
+void sg_draft_expect(struct sg_draft *d, const int32_t *ids, size_t n)
+{
+    d->n_expected = MIN(n, (size_t)SG_DRAFT_MAX);
+    memcpy(d->expected, ids, d->n_expected * sizeof *ids);
 }
 
 static uint32_t slot(int32_t id) { return ((uint32_t)id * 0x9E3779B1u) >> (32 - INDEX_BITS); }
@@ -144,10 +156,21 @@ static void learn(struct sg_draft *d, bool right)
     *p += (rate > learning_rate ? rate : learning_rate) * ((double)right - *p);
 }
 
+/* The expectation meets the next token. */
+static void check_expected(struct sg_draft *d, int32_t id)
+{
+    bool right = d->expected[0] == id;
+    d->expected_right += learning_rate * ((double)right - d->expected_right);
+    d->n_expected = right ? d->n_expected - 1 : 0;
+    memmove(d->expected, d->expected + 1, d->n_expected * sizeof id);
+}
+
 void sg_draft_accept(struct sg_draft *d, const int32_t *ids, size_t n)
 {
     size_t cap = d->ids.cap;
     for (size_t i = 0; i < n; i++) {
+        if (d->n_expected)
+            check_expected(d, ids[i]);
         if (d->guess != NOWHERE)
             learn(d, d->ids.data[d->guess] == ids[i]);
         d->guess = NOWHERE;
@@ -160,10 +183,17 @@ void sg_draft_accept(struct sg_draft *d, const int32_t *ids, size_t n)
 
 size_t sg_draft_guess(const struct sg_draft *d, int32_t *out, double *chance, size_t max)
 {
+    double power = 1;
+    if (d->n_expected) {
+        for (size_t k = 0; k < MIN(max, d->n_expected); k++) {
+            out[k] = d->expected[k];
+            chance[k] = power *= d->expected_right;
+        }
+        return MIN(max, d->n_expected);
+    }
     if (d->guess == NOWHERE)
         return 0;
     size_t n = MIN(MIN(max, (size_t)SG_DRAFT_MAX), d->ids.len - d->guess);
-    double power = 1;
     for (size_t k = 0; k < n; k++) {
         /* With each right guess the match is longer; others that disagree about the first are out. */
         enum others others = k > 0 && d->others == DISAGREE ? ALONE : d->others;

@@ -76,6 +76,7 @@ static enum sg_status loop(struct generation *g, struct sg_error *err)
         size_t n = 1;
         if (g->draft) {
             sg_draft_accept(g->draft, &step.id, 1);
+            sg_reply_expect(g->reply, g->draft);
             n += sg_draft_propose(g->draft, ids + 1, s->n_ctx - s->length - 1);
         }
         enum sg_status status = evaluate(g, ids, n, err);

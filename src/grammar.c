@@ -160,6 +160,7 @@ size_t sg_grammar_bytes(const struct sg_grammar *grammar)
 
 static bool mask(void *arg, uint32_t *bits) { return matcher_mask(arg, bits); }
 static void accept(void *arg, int32_t id) { matcher_accept(arg, id); }
+static size_t expect(void *arg, char *text, size_t max) { return matcher_expect(arg, text, max); }
 
 enum sg_status sg_matcher_open(struct sg_matcher **out, struct sg_grammar *grammar, struct sg_error *err)
 {
@@ -167,7 +168,7 @@ enum sg_status sg_matcher_open(struct sg_matcher **out, struct sg_grammar *gramm
     if (!matcher)
         return fail_memory(err, sizeof *matcher, "a grammar");
     matcher_start(&matcher->m, grammar->matching);
-    matcher->constraint = (struct sg_constraint){.arg = &matcher->m, .mask = mask, .accept = accept};
+    matcher->constraint = (struct sg_constraint){.arg = &matcher->m, .mask = mask, .accept = accept, .expect = expect};
     return SG_OK;
 }
 

@@ -291,6 +291,8 @@ void matcher_read(struct matcher *m, const char *text, size_t len)
     struct machine *machine = g->machine;
     for (size_t i = 0; i < len && !machine->failed; i++)
         m->set = machine_step(machine, m->set, machine->a->class_of[(uint8_t)text[i]]);
+    if (len > 0)
+        m->last = text[len - 1];
     conclude(m);
 }
 
@@ -303,6 +305,53 @@ void matcher_accept(struct matcher *m, int32_t id)
         m->ended |= t->ends[i] == id;
     if (!m->ended)
         matcher_read(m, t->bytes + t->begin[id], t->begin[id + 1] - t->begin[id]);
+}
+
+static bool is_space(int byte) { return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r'; }
+
+/* The byte that is likely to follow in a set, where it is as good as the only one; -1: there is no telling. */
+static int likely_byte(struct machine *m, uint32_t set, char last)
+{
+    const struct automaton *a = m->a;
+    bool alive[256];
+    int only = -1, space = -1, n = 0, n_spaces = 0;
+    for (size_t class = 0; class < a->n_classes; class ++)
+        alive[class] = machine_step(m, set, class) != SET_DEAD;
+    for (int byte = 0; byte < 256; byte++) {
+        bool possible = alive[a->class_of[byte]];
+        if (possible && is_space(byte)) {
+            space = byte;
+            n_spaces++;
+        } else if (possible) {
+            only = byte;
+            n++;
+        }
+    }
+    if (n == 1)
+        return (last == ':' || last == ',') && alive[a->class_of[' ']] ? ' ' : only;
+    return n == 0 && n_spaces == 1 ? space : -1;
+}
+
+size_t matcher_expect(struct matcher *m, char *text, size_t max)
+{
+    struct matching *g = m->matching;
+    struct machine *machine = g->machine;
+    if (m->failed || m->ended)
+        return 0;
+    prepare(g, WORK_PER_TOKEN);
+    uint32_t set = m->set;
+    char last = m->last;
+    size_t n = 0;
+    while (n < max && !machine->sets[set].accept) {
+        int byte = likely_byte(machine, set, last);
+        if (byte < 0 || machine->failed)
+            break;
+        set = machine_step(machine, set, machine->a->class_of[byte]);
+        text[n++] = last = (char)byte;
+    }
+    bool failed = machine->failed;
+    machine->failed = false; /* only a guess is lost */
+    return failed ? 0 : n;
 }
 
 bool matcher_alive(const struct matcher *m) { return !m->failed && m->set != SET_DEAD; }

@@ -13,6 +13,7 @@ struct matcher {
     struct matching *matching;
     struct matcher *next, *previous;
     uint32_t set;
+    char last;   /* byte of the text; 0: none yet */
     bool ended;  /* an end-of-turn token was accepted */
     bool failed; /* out of memory, or the grammar is too ambiguous to be followed */
 };
@@ -32,6 +33,11 @@ bool matcher_mask(struct matcher *m, uint32_t *bits);
 void matcher_accept(struct matcher *m, int32_t id);
 /* Text that was not chosen token by token. */
 void matcher_read(struct matcher *m, const char *text, size_t len);
+
+/* Guesses what will follow, as far as the grammar leaves little choice, say the next key of an
+ * object: at most max bytes into text; returns how many. Where white space may be or not be, one
+ * space is expected after a colon or a comma and none elsewhere. */
+size_t matcher_expect(struct matcher *m, char *text, size_t max);
 
 /* Some text that may follow (be it none) makes it satisfy the grammar. */
 bool matcher_alive(const struct matcher *m);

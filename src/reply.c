@@ -43,6 +43,7 @@ struct sg_reply {
     bool block_closed;   /* the prompt's last turn has a think block, and it is closed */
     size_t block_tokens; /* inside of the block */
     struct ids closing;  /* "\n</think>\n\n" */
+    struct ids expected; /* scratch of sg_reply_expect */
     size_t blank_line;   /* where "\n\n" begins in it */
     bool forced_once;    /* the block was closed for being over budget */
     size_t forced;       /* the next of closing to be forced; closing.len: none */
@@ -196,6 +197,7 @@ void sg_reply_close(struct sg_reply *r)
     sampler_close(r->sampler);
     stop_close(&r->stops);
     ids_free(&r->closing);
+    ids_free(&r->expected);
     ids_free(&r->stop_ids);
     ids_free(&r->turn_ends);
     free(r->bits);
@@ -387,6 +389,17 @@ static enum sg_status choose(struct sg_reply *r, const float *logits, int32_t *i
     if (*id >= 0 && constrained && !(*id == r->think && may_think(r)))
         r->constraint.accept(r->constraint.arg, *id);
     return SG_OK;
+}
+
+void sg_reply_expect(struct sg_reply *r, struct sg_draft *draft)
+{
+    char text[64]; /* some SG_DRAFT_MAX tokens */
+    if (!r->constraint.expect || r->phase == THINKING || r->ended)
+        return;
+    size_t len = r->constraint.expect(r->constraint.arg, text, sizeof text);
+    r->expected.len = 0;
+    if (len > 0 && tokenizer_encode(r->tokenizer, text, len, false, &r->expected, NULL) == SG_OK && !r->expected.failed)
+        sg_draft_expect(draft, r->expected.data, r->expected.len);
 }
 
 static void fill_step(const struct sg_reply *r, struct sg_step *step)

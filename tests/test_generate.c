@@ -93,6 +93,34 @@ TEST(speculation_changes_nothing)
 }
 
 /* Guesses may need a KV block that the token itself does not: then they must not be what fails. */
+/* Expectations come before the draft's own guesses, and only as long as they are right. */
+TEST(speculation_expects)
+{
+    struct sg_draft *d;
+    int32_t out[SG_DRAFT_MAX];
+    double chance[SG_DRAFT_MAX];
+    CHECK(sg_draft_open(&d, NULL, 100, NULL) == SG_OK);
+    sg_draft_accept(d, (const int32_t[]){1, 2, 3, 4, 5, 1, 2, 3}, 8);
+    CHECK(sg_draft_guess(d, out, chance, 2) == 2 && out[0] == 4 && out[1] == 5 && chance[0] > chance[1]);
+    sg_draft_expect(d, (const int32_t[]){7, 8, 9}, 3);
+    CHECK(sg_draft_guess(d, out, chance, 9) == 3 && out[0] == 7 && out[2] == 9 && chance[2] < chance[0] && chance[0] <= 1);
+    sg_draft_accept(d, (const int32_t[]){7}, 1);
+    CHECK(sg_draft_guess(d, out, chance, 9) == 2 && out[0] == 8);
+    sg_draft_accept(d, (const int32_t[]){1}, 1); /* not 8 */
+    CHECK(sg_draft_guess(d, out, chance, 1) == 1 && out[0] == 2);
+    for (int i = 0; i < 200; i++) { /* never right: not worth a row in the end */
+        sg_draft_expect(d, (const int32_t[]){50, 51}, 2);
+        sg_draft_accept(d, (const int32_t[]){60}, 1);
+    }
+    sg_draft_expect(d, (const int32_t[]){50, 51}, 2);
+    CHECK(sg_draft_propose(d, out, 9) == 0);
+    sg_draft_reset(d);
+    CHECK(sg_draft_guess(d, out, chance, 9) == 0);
+    sg_draft_accept(d, (const int32_t[]){1, 2, 3}, 3);
+    CHECK(sg_draft_guess(d, out, chance, 9) == 0); /* nothing of before */
+    sg_draft_close(d);
+}
+
 TEST(speculation_at_the_kv_budget)
 {
     struct sg_engine *e;

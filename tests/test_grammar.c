@@ -443,6 +443,44 @@ TEST(grammar_masks)
 
 /* The costliest mask of a JSON grammar, inside a string, is below a decode step of any model;
  * one that was met before costs next to nothing. Limits are generous: other tests run meanwhile. */
+/* What is expected after a text, and that it really may follow. */
+static void check_expected(struct subject *s, const char *read, const char *want)
+{
+    struct matcher m;
+    char text[16 + 1];
+    matcher_start(&m, s->matching);
+    matcher_read(&m, read, strlen(read));
+    bool alive = matcher_alive(&m);
+    size_t n = matcher_expect(&m, text, sizeof text - 1);
+    text[n] = '\0';
+    CHECKF(strcmp(text, want) == 0, "after '%s': '%s'", read, text);
+    matcher_read(&m, text, n);
+    CHECK(matcher_alive(&m) == alive && !m.failed);
+    matcher_stop(&m);
+}
+
+TEST(grammar_expects)
+{
+    struct subject s;
+    static const char gbnf[] = "root ::= \"{\" w \"\\\"name\\\":\" w word \",\" w \"\\\"age\\\":\" w [0-9]+ \"}\"\n"
+                               "w ::= (\" \" | \"\\n\" \" \"*)?\nword ::= \"\\\"\" [a-z]* \"\\\"\"\n";
+    CHECK(open_gbnf(&s, gbnf, sizeof gbnf - 1, small_vocabulary()) == SG_OK);
+    check_expected(&s, "", "{\"name\": \"");
+    check_expected(&s, "{\"na", "me\": \"");
+    check_expected(&s, "{\"name\": \"x", ""); /* a letter or a quote */
+    check_expected(&s, "{\"name\": \"x\"", ", \"age\":");
+    check_expected(&s, "{\"name\": \"x\",\n  ", "\"age\":");
+    check_expected(&s, "{\"name\": \"x\", \"age\": 5", ""); /* a digit or a brace */
+    check_expected(&s, "{\"name\": \"x\", \"age\": 5}", "");
+    check_expected(&s, "no", "");
+    subject_close(&s);
+    static const char maybe[] = "root ::= \"a long text that has more bytes\"?";
+    CHECK(open_gbnf(&s, maybe, sizeof maybe - 1, small_vocabulary()) == SG_OK);
+    check_expected(&s, "", "");                       /* nothing may be all */
+    check_expected(&s, "a long", " text that has m"); /* as much as there is room for */
+    subject_close(&s);
+}
+
 TEST(grammar_mask_cost)
 {
     static const char json[] =

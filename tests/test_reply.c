@@ -523,7 +523,7 @@ TEST(reply_constraint)
     int32_t x = byte_id['x'];
     for (int mode = 0; mode < 8; mode++) {
         struct script script = {.text = "{}", .then_nothing = mode & 1};
-        struct sg_constraint constraint = {&script, script_mask, script_accept};
+        struct sg_constraint constraint = {.arg = &script, .mask = script_mask, .accept = script_accept};
         struct sg_reply_options o = greedy();
         o.constraint = &constraint;
         o.think_budget = mode & 4 ? 1 : -1;
@@ -551,7 +551,7 @@ TEST(reply_constraint)
     /* A model that does not think has nothing to wait for. */
     engine.chat = CHAT_CHATML;
     struct script script = {.text = "{}"};
-    struct sg_constraint constraint = {&script, script_mask, script_accept};
+    struct sg_constraint constraint = {.arg = &script, .mask = script_mask, .accept = script_accept};
     struct sg_reply_options o = greedy();
     o.constraint = &constraint;
     o.ignore_eos = true;

@@ -495,6 +495,8 @@ static enum sg_status tune(struct bench *b, struct sg_error *err)
 static enum sg_status check_options(const struct options *o, struct sg_error *err)
 {
     const char *mode = o->bench_spec ? "--spec" : o->kernels ? "--kernels" : o->tune ? "--tune" : NULL;
+    if (!o->bench_spec && (o->json_schema || o->json_schema_file || o->schema))
+        return fail(err, SG_USAGE, "only --spec has an answer that could have a form");
     if (!mode)
         return SG_OK;
     if ((o->bench_spec != NULL) + o->kernels + o->tune > 1)

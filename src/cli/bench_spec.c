@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "cli.h"
+#include "constraint.h"
 #include "file.h"
 
 /* The text to be said. */
 struct script {
     int32_t *ids;
     size_t n, at, n_vocab;
+    const struct sg_constraint *form; /* what the answer would be held to; NULL: free */
 };
 
 static bool only_next(void *arg, uint32_t *bits)
@@ -27,8 +29,15 @@ static bool only_next(void *arg, uint32_t *bits)
 static void said(void *arg, int32_t id)
 {
     struct script *s = arg;
-    (void)id;
+    if (s->form)
+        s->form->accept(s->form->arg, id);
     s->at++;
+}
+
+static size_t expected(void *arg, char *text, size_t max)
+{
+    const struct script *s = arg;
+    return s->form ? s->form->expect(s->form->arg, text, max) : 0;
 }
 
 static bool go_on(void *arg, const struct sg_step *step)
@@ -45,6 +54,7 @@ struct trial {
     size_t n_prompt;
     struct script answer;
     struct sg_session *session; /* holds the prompt */
+    struct sg_grammar *grammar; /* NULL: none was asked for */
     double *plain, *guessed;    /* (repetitions) seconds */
     struct sg_draft_counts counts;
 };
@@ -53,8 +63,10 @@ struct trial {
 static enum sg_status read_text(struct trial *t, struct sg_error *err)
 {
     static const char line[] = "\n=====\n";
-    struct buf text = {0};
+    struct buf text = {0}; /* its last newline ends the file, not the answer */
     enum sg_status status = file_read(&text, t->o->bench_spec, (size_t)1 << 24, err);
+    if (text.len > 0 && text.data[text.len - 1] == '\n')
+        text.len--;
     buf_putc(&text, '\0');
     if (status == SG_OK && text.failed)
         status = fail_memory(err, text.len, "the text");
@@ -74,7 +86,8 @@ static enum sg_status read_text(struct trial *t, struct sg_error *err)
 /* Says the answer once, with or without guessing; a fresh learner each time, as in `run`. */
 static enum sg_status say(struct trial *t, bool guess, double *seconds, struct sg_error *err)
 {
-    const struct sg_constraint only = {.arg = &t->answer, .mask = only_next, .accept = said};
+    const struct sg_constraint only = {.arg = &t->answer, .mask = only_next, .accept = said, .expect = expected};
+    struct sg_matcher *matcher = NULL;
     struct sg_reply_options options = {.n_predict = (int64_t)t->answer.n, .think_budget = -1, .constraint = &only};
     sg_sampling_defaults(t->engine, &options.sampling);
     options.sampling.temperature = 0;
@@ -87,6 +100,9 @@ static enum sg_status say(struct trial *t, bool guess, double *seconds, struct s
     enum sg_status status = sg_fork(&session, t->session, t->n_prompt - 1, n_ctx, err);
     if (status == SG_OK)
         status = cli_prefill(t->engine, session, t->prompt + t->n_prompt - 1, 1, false, err);
+    if (status == SG_OK && t->grammar)
+        status = sg_matcher_open(&matcher, t->grammar, err);
+    t->answer.form = matcher ? sg_matcher_constraint(matcher) : NULL;
     if (status == SG_OK)
         status = sg_reply_open(&reply, t->engine, &options, t->prompt, t->n_prompt, err);
     if (status == SG_OK && guess) {
@@ -99,6 +115,9 @@ static enum sg_status say(struct trial *t, bool guess, double *seconds, struct s
         status = sg_generate(session, reply, draft, go_on, NULL, guess ? &t->counts : NULL, err);
         *seconds = 1e-6 * (double)(cli_microseconds() - start);
     }
+    if (status == SG_OK && matcher && !sg_matcher_complete(matcher, NULL))
+        status = fail(err, SG_USAGE, "the answer in \"%.200s\" does not have the form that was asked for", t->o->bench_spec);
+    sg_matcher_close(matcher);
     sg_draft_close(draft);
     sg_reply_close(reply);
     sg_session_close(session);
@@ -155,8 +174,11 @@ enum sg_status bench_speculation(struct options *o, struct sg_error *err)
     t.guessed = malloc(bytes);
     enum sg_status status = t.plain && t.guessed ? read_text(&t, err) : fail_memory(err, bytes, "results");
     if (status == SG_OK)
+        status = constraint_from_options(t.engine, o, &t.grammar, NULL, NULL, err);
+    if (status == SG_OK)
         status = run_trials(&t, err);
     sg_session_close(t.session);
+    sg_grammar_close(t.grammar);
     free(t.plain);
     free(t.guessed);
     free(t.prompt);

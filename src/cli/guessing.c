@@ -64,6 +64,7 @@ static void propose(struct guessing *g, struct sequence *s, double price, size_t
     size_t length = sg_length(s->session), room = sg_capacity(s->session) - length - 1, left = GUESS_ROWS - *used, n = 0;
     if (left < 2)
         return;
+    sg_reply_expect(s->reply, s->draft);
     size_t most = sg_draft_guess(s->draft, s->next + 1, chance, MIN(room, left - 1));
     while (n < most && chance[n] > price)
         n++;

@@ -204,6 +204,12 @@ expect 0 "$SIGNUM" bench -m $model --spec "$TMP/text" -r 2
 out_has '| ratio |'
 tail -1 "$TMP/out" | awk -F'|' '{ exit !($4 > 4 && $5 > 8 && $9 + 0 <= $5 + 0 && $11 + 0 <= $10 + 0) }' ||
     fail "bench --spec: $(tail -1 "$TMP/out")"
+printf 'x\n=====\n{"name": "a b", "age": 5}\n' >"$TMP/text"
+expect 0 "$SIGNUM" bench -m $model --spec "$TMP/text" -r 2 --schema "name, age int"
+expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text" --schema "name, age int, city"
+err_has "does not have the form"
+expect 2 "$SIGNUM" bench -m $model -p 4 -n 0 -r 1 --schema "name"
+err_has "only --spec"
 echo 'no answer' >"$TMP/text"
 expect 2 "$SIGNUM" bench -m $model --spec "$TMP/text"
 err_has '====='

@@ -41,6 +41,12 @@ run 0 --regex "[a-z]{3}( [a-z]{3}){6}"
 cp "$TMP/out" "$TMP/answer"
 run 0 --regex "[a-z]{3}( [a-z]{3}){6}" --spec ngram -t 2
 cmp "$TMP/out" "$TMP/answer" || fail "speculation changes the answer"
+run 0 --schema "ok bool, name: one word"
+cp "$TMP/out" "$TMP/answer"
+run 0 --schema "ok bool, name: one word" --spec ngram -t 2
+cmp "$TMP/out" "$TMP/answer" || fail "speculation changes an answer with a schema"
+run 0 --regex "[a-z]{3}( [a-z]{3}){6}"
+cp "$TMP/out" "$TMP/answer"
 SIGNUM_ISA=scalar run 0 --regex "[a-z]{3}( [a-z]{3}){6}"
 cmp "$TMP/out" "$TMP/answer" || fail "the scalar level changes the answer"
 
