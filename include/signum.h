@@ -492,6 +492,7 @@ void sg_reply_counts(const struct sg_reply *reply, struct sg_reply_counts *out);
  * what is said, only how fast; it learns while it runs how often its guesses are right and
  * what several rows cost here, and guesses only when that pays. */
 struct sg_draft;
+/* n_ctx: as many tokens as it can hold; beyond them it guesses no more until the next reset. */
 enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engine, size_t n_ctx, struct sg_error *err);
 void sg_draft_close(struct sg_draft *draft);                                /* NULL is fine */
 void sg_draft_reset(struct sg_draft *draft);                                /* forgets the tokens, not what it learned */

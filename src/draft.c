@@ -70,7 +70,7 @@ enum sg_status sg_draft_open(struct sg_draft **out, const struct sg_engine *engi
     if (!d->ids.data || !d->before) {
         sg_draft_close(d);
         *out = NULL;
-        return fail_memory(err, n_ctx * (sizeof *d->ids.data + sizeof *d->before), "speculation");
+        return fail_memory(err, (n_ctx + 1) * (sizeof *d->ids.data + sizeof *d->before), "speculation");
     }
     d->ids.cap = n_ctx;
     for (size_t length = 0; length < LENGTHS; length++)
@@ -152,7 +152,9 @@ static void look_up(struct sg_draft *d)
 static void learn(struct sg_draft *d, bool right)
 {
     size_t class = length_class(d->length);
-    double rate = 1.0 / (4 + ++d->seen[class][d->others]), *p = &d->right[class][d->others];
+    unsigned *seen = &d->seen[class][d->others];
+    *seen += *seen < 100; /* by then it is learning_rate */
+    double rate = 1.0 / (4 + *seen), *p = &d->right[class][d->others];
     *p += (rate > learning_rate ? rate : learning_rate) * ((double)right - *p);
 }
 

@@ -261,6 +261,7 @@ static const struct probe probes[] = {
     FAMILY("tables int16, 8 tokens", WIDE + TABLES, 8),
     FAMILY("tables int16, 64 tokens", WIDE + TABLES, 64),
     FAMILY("repacked int16, 1 token", WIDE_BLOCKS, 1),
+    FAMILY("repacked int16, 8 tokens", WIDE_BLOCKS, 8),
     {"quantize_i8", probe_quantize, 0, 1, COLS, "floats"},
     {"quantize_i16", probe_quantize_wide, 0, 1, COLS, "floats"},
     {"dot_f32", probe_dot_f32, 0, 1, COLS, "floats"},

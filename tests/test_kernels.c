@@ -521,8 +521,9 @@ static void check_families(const char *level, q1_pick *const families[Q1_FAMILIE
             const size_t rows[] = {0, 1, tile - 1, tile, tile + 1, 2 * tile + test_below(tile), 1 + test_below(100)};
             for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
                 if (n > 36 && i % 3 != (tokens + f) % 3)
-                    continue;                                                           /* long ones cost much */
-                size_t groups = test_below(6) ? 1 + test_below(4) : 1 + test_below(17); /* some kernels take eight at a time */
+                    continue; /* long ones cost much */
+                /* Some kernels take eight groups at a time. */
+                size_t groups = test_below(6) ? 1 + test_below(4) : 1 + test_below(17);
                 check_family(level, family, n, rows[i], groups, planes);
             }
         }

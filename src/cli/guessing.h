@@ -4,7 +4,7 @@
  * A step of B sequences gives B tokens. A guess adds a row to it, and a token with the chance
  * that it and those before it are right; so it pays when that chance is above what a further
  * row costs, as a share of what a token of the step costs. Alone a further row is cheap
- * (0.45 with nibble tables), among 16 others it costs nearly what they do (0.93): guessing
+ * (0.4 with nibble tables), among 16 others it costs nearly what they do (0.91): guessing
  * ends by itself where the batch is large. The price is measured while it runs. */
 #ifndef SIGNUM_GUESSING_H
 #define SIGNUM_GUESSING_H

@@ -107,14 +107,16 @@ TEMPLATE void pack_planes(void *packed, const int8_t *q, const float *scale, siz
 
 /* Rows to be fetched into L2, a line at a time in ascending order. */
 struct ahead {
-    const char *at, *end;
+    const char *at;
+    size_t lines;
 };
 
 static inline void fetch_line(struct ahead *ahead)
 {
-    if (ahead->at < ahead->end) {
+    if (ahead->lines > 0) {
         _mm_prefetch(ahead->at, _MM_HINT_T1);
         ahead->at += 64;
+        ahead->lines--;
     }
 }
 
@@ -226,9 +228,9 @@ TEMPLATE void multiply_planes(float *y, size_t y_stride, const uint8_t *w, size_
         _Alignas(64) float d[ROW_TILES][DEPTH][SIDE];
         size_t row_tiles = MIN(DIV_UP(row1 - r, (size_t)SIDE), (size_t)ROW_TILES);
         const size_t after = r + ROW_TILES * SIDE; /* the rows of the next round, or what is multiplied next */
-        struct ahead ahead = {(const char *)next.data, (const char *)next.data + MIN(next.bytes, ROW_TILES * SIDE * stride)};
+        struct ahead ahead = {(const char *)next.data, MIN(next.bytes, ROW_TILES * SIDE * stride) / 64};
         if (after < row1)
-            ahead = (struct ahead){(const char *)w + after * stride, (const char *)w + MIN(after + ROW_TILES * SIDE, row1) * stride};
+            ahead = (struct ahead){(const char *)w + after * stride, MIN(ROW_TILES * SIDE, row1 - after) * stride / 64};
         for (size_t i = 0; i < row_tiles; i++)
             memset(acc[i], 0, all / SIDE * sizeof acc[i][0]);
         for (size_t g0 = 0; g0 < groups; g0 += DEPTH) {

@@ -12,8 +12,12 @@
 #include "q8_codes_avx2.h"
 
 enum {
-    Q8_QUERIES = 4
-}; /* that share each widened vector */
+    Q8_QUERIES = 4, /* that share each widened vector */
+    Q8_FEW = 4,     /* queries whose tiles come from memory: the next one is fetched meanwhile */
+};
+
+/* Where the tile after this one begins: see score_tile in avx2.c. */
+static inline uintptr_t q8_next(const int8_t *tile, size_t dim) { return (uintptr_t)tile + ATTN_TILE * (dim + sizeof(float)); }
 
 /* Nothing needs clamping here: |x| * (most / amax) is at most `most` and a few ulps. */
 static float quantize_head(int8_t *q, const float *x, size_t n)
@@ -57,9 +61,9 @@ static inline __m256i q8_four(const int16_t *src)
 static inline __m256i q8_pairs(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 
 /* sum[j] (two vectors of 4 sums each) = over `steps` steps of four, the bytes of a step
- * `stride` apart, times n queries' words, `query` apart. */
+ * `stride` apart, times n queries' words, `query` apart. With each step 32 bytes from `ahead` on are fetched, if it is not 0. */
 static inline void q8_sums(__m256i sum[Q8_QUERIES][2], const int8_t *bytes, size_t stride, const int16_t *words, size_t query, size_t n,
-                           size_t steps)
+                           size_t steps, uintptr_t ahead)
 {
 #pragma GCC unroll 4
     for (size_t j = 0; j < n; j++)
@@ -72,15 +76,19 @@ static inline void q8_sums(__m256i sum[Q8_QUERIES][2], const int8_t *bytes, size
             sum[j][0] = _mm256_add_epi32(sum[j][0], _mm256_madd_epi16(b0, w));
             sum[j][1] = _mm256_add_epi32(sum[j][1], _mm256_madd_epi16(b1, w));
         }
+        if (ahead)
+            _mm_prefetch((const char *)(ahead + 32 * i), _MM_HINT_T0);
     }
 }
 
-static inline void q8_scores(float *s, const int16_t *words, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale)
+static inline void q8_scores(float *s, const int16_t *words, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale,
+                             bool few)
 {
     const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
     for (size_t p = 0; p < ATTN_TILE; p += 8) {
         __m256i sum[Q8_QUERIES][2];
-        q8_sums(sum, tile + p / ATTN_LANES * dim * ATTN_LANES + p % ATTN_LANES * 4, 4 * ATTN_LANES, words, dim, n, dim / 4);
+        q8_sums(sum, tile + p / ATTN_LANES * dim * ATTN_LANES + p % ATTN_LANES * 4, 4 * ATTN_LANES, words, dim, n, dim / 4,
+                few ? q8_next(tile, dim) + p * dim : 0);
 #pragma GCC unroll 4
         for (size_t j = 0; j < n; j++) {
             __m256 unit = _mm256_mul_ps(_mm256_loadu_ps(k_scale + p), _mm256_set1_ps(q_scale[j] * scale));
@@ -101,28 +109,28 @@ static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size
         float *to = s + j * ATTN_TILE;
         switch (n) {
         case 1:
-            q8_scores(to, words, q_scale + j, 1, k, dim, scale);
+            q8_scores(to, words, q_scale + j, 1, k, dim, scale, n_q <= Q8_FEW);
             break;
         case 2:
-            q8_scores(to, words, q_scale + j, 2, k, dim, scale);
+            q8_scores(to, words, q_scale + j, 2, k, dim, scale, n_q <= Q8_FEW);
             break;
         case 3:
-            q8_scores(to, words, q_scale + j, 3, k, dim, scale);
+            q8_scores(to, words, q_scale + j, 3, k, dim, scale, n_q <= Q8_FEW);
             break;
         default:
-            q8_scores(to, words, q_scale + j, 4, k, dim, scale);
+            q8_scores(to, words, q_scale + j, 4, k, dim, scale, n_q <= Q8_FEW);
         }
     }
 }
 
 /* o = fma(sum, unit, o * factor) for n queries. */
 static inline void q8_values(float *o, const int16_t *words, const float *unit, const float *factor, size_t n, const int8_t *tile,
-                             size_t dim)
+                             size_t dim, bool few)
 {
     size_t i = 0;
     for (; i + 8 <= dim; i += 8) {
         __m256i sum[Q8_QUERIES][2];
-        q8_sums(sum, tile + i * 4, dim * 4, words, ATTN_TILE, n, ATTN_TILE / 4);
+        q8_sums(sum, tile + i * 4, dim * 4, words, ATTN_TILE, n, ATTN_TILE / 4, few ? q8_next(tile, dim) + i * ATTN_TILE : 0);
 #pragma GCC unroll 4
         for (size_t j = 0; j < n; j++) {
             float *to = o + j * dim + i;
@@ -152,16 +160,16 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
         float *to = o + j * dim;
         switch (n) {
         case 1:
-            q8_values(to, words, unit, factor + j, 1, v, dim);
+            q8_values(to, words, unit, factor + j, 1, v, dim, n_q <= Q8_FEW);
             break;
         case 2:
-            q8_values(to, words, unit, factor + j, 2, v, dim);
+            q8_values(to, words, unit, factor + j, 2, v, dim, n_q <= Q8_FEW);
             break;
         case 3:
-            q8_values(to, words, unit, factor + j, 3, v, dim);
+            q8_values(to, words, unit, factor + j, 3, v, dim, n_q <= Q8_FEW);
             break;
         default:
-            q8_values(to, words, unit, factor + j, 4, v, dim);
+            q8_values(to, words, unit, factor + j, 4, v, dim, n_q <= Q8_FEW);
         }
     }
 }

@@ -59,15 +59,29 @@ TEMPLATE void q8_score_block(float *s, const int8_t *q, const float *q_scale, co
     }
 }
 
+/* Sum of n bytes, n a multiple of 4: a loop over bytes takes as long as the products of a tile. */
+static inline int32_t q8_sum(const int8_t *q, size_t n)
+{
+    const __m256i ones = _mm256_set1_epi8(1);
+    __m256i sum = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        sum = _mm256_dpbusd_avx_epi32(sum, ones, _mm256_loadu_si256((const __m256i *)(q + i)));
+    for (; i < n; i += 4) {
+        int32_t four;
+        memcpy(&four, q + i, sizeof four);
+        sum = _mm256_dpbusd_avx_epi32(sum, ones, _mm256_castsi128_si256(_mm_cvtsi32_si128(four)));
+    }
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
 TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale)
 {
     int32_t start[Q8_QUERIES];
-    for (size_t j = 0; j < n; j++) {
-        int32_t sum = 0;
-        for (size_t i = 0; i < dim; i++)
-            sum += q[j * dim + i];
-        start[j] = -128 * sum;
-    }
+    for (size_t j = 0; j < n; j++)
+        start[j] = -128 * q8_sum(q + j * dim, dim);
     for (size_t block = 0; block < ATTN_TILE / ATTN_LANES; block++)
         q8_score_block(s, q, q_scale, start, n, tile, block, dim, scale);
 }
@@ -83,19 +97,19 @@ static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size
         q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, k, dim, scale);
 }
 
-/* The probabilities of n queries as bytes. */
+/* Probabilities of one query. */
 struct q8_weights {
-    uint8_t code[Q8_QUERIES][ATTN_TILE];
-    float unit[Q8_QUERIES]; /* what 1 stands for */
+    uint8_t code[ATTN_TILE];
+    float unit; /* what 1 stands for */
 };
 
-static inline void q8_round(struct q8_weights *out, size_t j, const float *prob, const float *v_scale, size_t n_valid)
+static inline void q8_round(struct q8_weights *out, const float *prob, const float *v_scale, size_t n_valid)
 {
     int16_t words[ATTN_TILE];
-    out->unit[j] = q8_words(words, prob, v_scale, n_valid);
+    out->unit = q8_words(words, prob, v_scale, n_valid);
     for (size_t i = 0; i < ATTN_TILE; i += 32) {
         __m256i a = _mm256_loadu_si256((const __m256i *)(words + i)), b = _mm256_loadu_si256((const __m256i *)(words + i + 16));
-        _mm256_storeu_si256((__m256i *)(out->code[j] + i), _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8));
+        _mm256_storeu_si256((__m256i *)(out->code + i), _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8));
     }
 }
 
@@ -117,7 +131,7 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
             v[l] = q8_kept(_mm256_loadu_si256((const __m256i *)(tile + (p * dim + i + l * Q8_LANES) * 4)));
         UNROLL
         for (size_t j = 0; j < n; j++) {
-            __m256i c = q8_four(w->code[j] + p * 4);
+            __m256i c = q8_four(w[j].code + p * 4);
             UNROLL
             for (size_t l = 0; l < n_v; l++)
                 sum[j][l] = q8_kept(_mm256_dpbusd_avx_epi32(sum[j][l], c, v[l]));
@@ -129,7 +143,7 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
         for (size_t l = 0; l < n_v; l++) {
             float *to = o + j * dim + i + l * Q8_LANES;
             __m256 before = _mm256_mul_ps(_mm256_loadu_ps(to), _mm256_set1_ps(factor[j]));
-            _mm256_storeu_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[j][l]), _mm256_set1_ps(w->unit[j]), before));
+            _mm256_storeu_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[j][l]), _mm256_set1_ps(w[j].unit), before));
         }
     }
 }
@@ -147,8 +161,8 @@ TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *facto
         for (size_t j = 0; j < n; j++) {
             int32_t sum = 0;
             for (size_t p = 0; p < 4 * steps; p++)
-                sum += w->code[j][p] * tile[p / 4 * dim * 4 + i * 4 + p % 4];
-            o[j * dim + i] = __builtin_fmaf((float)sum, w->unit[j], o[j * dim + i] * factor[j]);
+                sum += w[j].code[p] * tile[p / 4 * dim * 4 + i * 4 + p % 4];
+            o[j * dim + i] = __builtin_fmaf((float)sum, w[j].unit, o[j * dim + i] * factor[j]);
         }
     }
 }
@@ -157,20 +171,20 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
 {
     const float *v_scale = (const float *)(const void *)((const int8_t *)v + ATTN_TILE * dim);
     for (size_t j = 0, n; j < n_q; j += n) {
-        struct q8_weights w;
+        struct q8_weights w[Q8_QUERIES];
         size_t most = 0;
         n = n_q - j >= 4 ? 4 : n_q - j >= 2 ? 2 : 1;
         for (size_t l = 0; l < n; l++) {
-            q8_round(&w, l, prob + (j + l) * ATTN_TILE, v_scale, n_valid[j + l]);
+            q8_round(&w[l], prob + (j + l) * ATTN_TILE, v_scale, n_valid[j + l]);
             most = MAX(most, n_valid[j + l]);
         }
         size_t steps = DIV_UP(most, (size_t)4); /* beyond them all are 0 */
         if (n == 4)
-            q8_values(o + j * dim, &w, factor + j, 4, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim);
         else if (n == 2)
-            q8_values(o + j * dim, &w, factor + j, 2, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 2, steps, v, dim);
         else
-            q8_values(o + j * dim, &w, factor + j, 1, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 1, steps, v, dim);
     }
 }
 

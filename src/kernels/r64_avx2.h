@@ -52,17 +52,17 @@ enum {
  * every `step` bytes, until `end`, where it goes `back` to where the next line of the first row
  * is; into L2 `far` and the lines that follow it. */
 struct fetch {
-    const char *near, *end, *far;
+    uintptr_t near, end, far; /* numbers, since they may lie outside of any array */
     size_t step, back;
 };
 
 TEMPLATE void fetch_lines(struct fetch *f, size_t n)
 {
-    const char *near = f->near, *far = f->far;
+    uintptr_t near = f->near, far = f->far;
     UNROLL
     for (size_t i = 0; i < n; i++, near += f->step) {
-        _mm_prefetch(near, _MM_HINT_T0);
-        _mm_prefetch(far + 64 * i, _MM_HINT_T1);
+        _mm_prefetch((const char *)near, _MM_HINT_T0);
+        _mm_prefetch((const char *)(far + 64 * i), _MM_HINT_T1);
     }
     if (near >= f->end) {
         near -= f->back;
@@ -74,18 +74,18 @@ TEMPLATE void fetch_lines(struct fetch *f, size_t n)
 
 /* 64 rows side by side are read in ascending order. What comes `distance` bytes after `at`: in the
  * range that ends at `end`, or in what is multiplied next. A block from there is readable. */
-static inline const char *r64_after(const uint8_t *at, const uint8_t *end, size_t distance, struct q1_next next)
+static inline uintptr_t r64_after(const uint8_t *at, const uint8_t *end, size_t distance, struct q1_next next)
 {
     size_t left = (size_t)(end - at);
     if (left >= distance + R64_BLOCK_BYTES)
-        return (const char *)at + distance;
+        return (uintptr_t)at + distance;
     size_t beyond = left > distance ? 0 : distance - left;
-    return (const char *)(beyond + R64_BLOCK_BYTES <= next.bytes ? next.data + beyond : at);
+    return beyond + R64_BLOCK_BYTES <= next.bytes ? (uintptr_t)next.data + beyond : (uintptr_t)at;
 }
 
 static inline struct fetch r64_fetch(const uint8_t *at, const uint8_t *end, struct q1_next next)
 {
-    return (struct fetch){r64_after(at, end, R64_NEAR, next), (const char *)UINTPTR_MAX, r64_after(at, end, R64_FAR, next), 64, 0};
+    return (struct fetch){r64_after(at, end, R64_NEAR, next), UINTPTR_MAX, r64_after(at, end, R64_FAR, next), 64, 0};
 }
 
 /* 64 rows one behind the other: to L1 their lines as they will be read, to L2 what comes after. */
@@ -95,8 +95,16 @@ static inline struct fetch rows_fetch(const uint8_t *rows, size_t stride, const 
         ROW = ROWS_NEAR % R64_ROWS,
         LINE = ROWS_NEAR / R64_ROWS * 64
     };
-    const char *first = (const char *)rows + LINE;
-    return (struct fetch){first + ROW * stride, first + R64_ROWS * stride, (const char *)after, stride, R64_ROWS * stride - 64};
+    uintptr_t first = (uintptr_t)rows + LINE;
+    return (struct fetch){first + ROW * stride, first + R64_ROWS * stride, (uintptr_t)after, stride, R64_ROWS * stride - 64};
+}
+
+/* What is multiplied after rows [row, row + 64): the last ones of the range may repeat some of them. */
+static inline const uint8_t *rows_after(const uint8_t *w, size_t row, size_t row1, size_t stride, struct q1_next next)
+{
+    if (row + R64_ROWS < row1)
+        return w + MIN(row + R64_ROWS, row1 - R64_ROWS) * stride;
+    return next.bytes >= R64_ROWS * stride ? next.data : w + MIN(row, row1 - R64_ROWS) * stride;
 }
 
 /* -------------------------------------------------------- side by side */
@@ -235,12 +243,11 @@ static inline __m256i both_lookups(__m256i sum, __m256i t0, __m256i t1, const __
 TEMPLATE void narrow_sums(__m256i out[HALVES][QUARTERS], const uint8_t *block, const struct nibbles *split, const uint8_t *tables,
                           struct fetch *fetch)
 {
-    /* 16-bit lanes: of a row and 256 times the next one, and of the next one alone. */
-    __m256i low[HALVES], low_next[HALVES], high[HALVES], high_next[HALVES];
+    struct pair_sums low[HALVES], high[HALVES];
     UNROLL
     for (size_t half = 0; half < HALVES; half++) {
-        low[half] = low_next[half] = _mm256_set1_epi16(-TABLES_BIAS);
-        high[half] = high_next[half] = _mm256_setzero_si256();
+        low[half].both = low[half].next = _mm256_set1_epi16(-TABLES_BIAS);
+        high[half].both = high[half].next = _mm256_setzero_si256();
     }
     NO_UNROLL
     for (size_t k4 = 0; k4 < PIECE; k4 += 4) {
@@ -261,18 +268,16 @@ TEMPLATE void narrow_sums(__m256i out[HALVES][QUARTERS], const uint8_t *block, c
             fetch_lines(fetch, 4);
         UNROLL
         for (size_t half = 0; half < HALVES; half++) {
-            low[half] = _mm256_add_epi16(low[half], l[half]);
-            low_next[half] = _mm256_add_epi16(low_next[half], _mm256_srli_epi16(l[half], 8));
-            high[half] = _mm256_add_epi16(high[half], h[half]);
-            high_next[half] = _mm256_add_epi16(high_next[half], _mm256_srli_epi16(h[half], 8));
+            add_bytes(&low[half], l[half]);
+            add_bytes(&high[half], h[half]);
         }
     }
     if (fetch)
         fetch_lines(fetch, 2);
     UNROLL
     for (size_t half = 0; half < HALVES; half++) {
-        __m256i odd = _mm256_add_epi16(_mm256_slli_epi16(high_next[half], 5), low_next[half]);
-        __m256i even = _mm256_add_epi16(_mm256_slli_epi16(high[half], 5), low[half]);
+        __m256i odd = _mm256_add_epi16(_mm256_slli_epi16(high[half].next, 5), low[half].next);
+        __m256i even = _mm256_add_epi16(_mm256_slli_epi16(high[half].both, 5), low[half].both);
         even = _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8));
         out[half][0] = _mm256_srai_epi32(_mm256_slli_epi32(even, 16), 16);
         out[half][1] = _mm256_srai_epi32(_mm256_slli_epi32(odd, 16), 16);
@@ -385,19 +390,20 @@ TEMPLATE void multiply_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     const size_t table_bytes = planes == 1 ? TABLES_GROUP : WIDE_GROUP;
     const float *s = (const float *)((const uint8_t *)packed + groups * tokens * table_bytes);
     const size_t stride = groups * Q1_BYTES; /* of a row, in either layout */
-    const uint8_t *end = w + ROUND_UP(row1, (size_t)R64_ROWS) * stride;
     for (size_t row = row0; row < row1; row += R64_ROWS) {
         _Alignas(32) float acc[MANY_TOKENS][HALVES][QUARTERS][8];
         _Alignas(64) uint8_t brought[STRIP * R64_BLOCK_BYTES];
         struct nibbles split;
         size_t first = side_by_side ? row : MIN(row, row1 - R64_ROWS); /* the last rows may be some of those before, or padding */
         const uint8_t *rows = w + first * stride, *block = rows;
-        struct fetch fetch = rows_fetch(rows, stride, row + R64_ROWS < row1 ? rows + R64_ROWS * stride : next.bytes ? next.data : rows);
+        struct fetch fetch;
+        if (!side_by_side)
+            fetch = rows_fetch(rows, stride, rows_after(w, row, row1, stride, next));
         memset(acc, 0, sizeof acc[0] * tokens);
         for (size_t g = 0; g < groups; g++) {
             if (side_by_side) {
                 block = rows + g * R64_BLOCK_BYTES;
-                fetch = r64_fetch(block, end, next);
+                fetch = r64_fetch(block, w + ROUND_UP(row1, (size_t)R64_ROWS) * stride, next);
             } else {
                 block = bring_group(brought, rows, stride, g, groups);
             }
@@ -412,22 +418,44 @@ TEMPLATE void multiply_rows(float *y, size_t y_stride, const uint8_t *w, size_t 
     }
 }
 
-#define TABLES_RUN(name, planes, side_by_side, few_rows)                                                                       \
-    static void name(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, \
-                     size_t tokens, struct q1_next next)                                                                       \
-    {                                                                                                                          \
-        if (!(side_by_side) && row1 - row0 < R64_ROWS)                                                                         \
-            few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);                                                      \
-        else if (tokens <= FEW_TOKENS)                                                                                         \
-            multiply_rows(y, y_stride, w, row0, row1, groups, packed, tokens, planes, side_by_side, true, next);               \
-        else                                                                                                                   \
-            multiply_rows(y, y_stride, w, row0, row1, groups, packed, tokens, planes, side_by_side, false, next);              \
-    }
+TEMPLATE void multiply(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens, size_t planes, bool side_by_side, struct q1_next next)
+{
+    if (tokens <= FEW_TOKENS)
+        multiply_rows(y, y_stride, w, row0, row1, groups, packed, tokens, planes, side_by_side, true, next);
+    else
+        multiply_rows(y, y_stride, w, row0, row1, groups, packed, tokens, planes, side_by_side, false, next);
+}
 
-TABLES_RUN(tables_run, 1, false, tables_few_rows)
-TABLES_RUN(wide_tables_run, WIDE_PLANES, false, wide_tables_few_rows)
-TABLES_RUN(r64_run, 1, true, tables_few_rows)
-TABLES_RUN(wide_r64_run, WIDE_PLANES, true, wide_tables_few_rows)
+static void tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                       size_t tokens, struct q1_next next)
+{
+    if (row1 - row0 < R64_ROWS)
+        tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
+    else
+        multiply(y, y_stride, w, row0, row1, groups, packed, tokens, 1, false, next);
+}
+
+static void wide_tables_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                            size_t tokens, struct q1_next next)
+{
+    if (row1 - row0 < R64_ROWS)
+        wide_tables_few_rows(y, y_stride, w, row0, row1, groups, packed, tokens);
+    else
+        multiply(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, false, next);
+}
+
+static void r64_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed, size_t tokens,
+                    struct q1_next next)
+{
+    multiply(y, y_stride, w, row0, row1, groups, packed, tokens, 1, true, next);
+}
+
+static void wide_r64_run(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
+                         size_t tokens, struct q1_next next)
+{
+    multiply(y, y_stride, w, row0, row1, groups, packed, tokens, WIDE_PLANES, true, next);
+}
 
 static const struct q1_family tables = {"tables", R64_ROWS, MANY_TOKENS, tables_bytes, tables_pack, tables_run};
 static const struct q1_family r64_tables = {"tables", R64_ROWS, MANY_TOKENS, tables_bytes, tables_pack, r64_run};

@@ -21,12 +21,10 @@ for level in scalar avx2; do
         "3 wide_sign 1" "3 wide_sign 8" "4 wide_popcount 1" "4 wide_popcount 8" "5 wide_tables 1" "5 wide_tables 8"; do
         set -- $case
         "$dir/once" $level "$1" "$3" $rows $groups 2>/dev/null || continue
-        run=$2
         pack=$2
-        [ "$level $2" = "avx2 tables" ] && [ "$3" -ge 4 ] && run=many
         [ "$level $2" = "avx2 sign" ] && pack=steps
         [ "$level $2" = "avx2 wide_sign" ] && pack=wide_steps
-        printf '%-8s %-13s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" $run "$3" run $((rows * groups * $3)))" \
+        printf '%-8s %-13s %6s %s  %s\n' $level "$2" "$3" "$(count $level "$1" "$2" "$3" run $((rows * groups * $3)))" \
             "$(count $level "$1" $pack "$3" pack $((groups * $3)))"
     done
 done
