@@ -68,6 +68,7 @@ static inline void q8_sums(__m256i sum[Q8_QUERIES][2], const int8_t *bytes, size
 #pragma GCC unroll 4
     for (size_t j = 0; j < n; j++)
         sum[j][0] = sum[j][1] = _mm256_setzero_si256();
+    UNROLL_4
     for (size_t i = 0; i < steps; i++, bytes += stride, words += 4) {
         __m256i b0 = q8_widen(bytes), b1 = q8_widen(bytes + 16);
 #pragma GCC unroll 4

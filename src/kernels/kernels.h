@@ -43,14 +43,16 @@ enum {
 /* For bodies that are written once and compiled for several constants. */
 #define TEMPLATE __attribute__((always_inline)) static inline
 
-/* Before a loop whose count is a constant after inlining: its arrays become registers. And
- * before one that is better left small. */
+/* Before a loop whose count is a constant after inlining: its arrays become registers. Before one that is
+ * better left small. And before one of any count that is short. */
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #define NO_UNROLL _Pragma("GCC unroll 1")
+#define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
 /* The scale of a group as float, one at a time: fast where the CPU has an instruction for it. */
