@@ -251,7 +251,7 @@ extern const struct kernels *const kernels_levels[];
  * used. False when cap is unknown or its needs are missing. */
 bool kernels_select(struct kernels *out, unsigned features, const char *cap);
 
-/* Compares every entry with the scalar one on small pseudo-random inputs (well under
+/* Compares every entry with the scalar one on small pseudo-random inputs (under
  * 1 ms); returns NULL or the name of the first entry that differs. Runs at every start:
  * a broken CPU, emulator or compiler must not print garbage. */
 const char *kernels_self_test(const struct kernels *k);
