@@ -369,7 +369,7 @@ static void check_attention_q8(const struct kernels *k)
     const struct kernels *ref = &kernels_scalar;
     static const size_t dims[] = {128, 64, 8, 4, 16, 24, 36, 80, 100, 12, 48, 256, 1024};
     for (size_t round = 0; round < 300; round++) {
-        size_t dim = dims[round % ARRAY_LEN(dims)], n_q = (size_t)test_below(10) + (round % 20 == 0 ? 20 : 0);
+        size_t dim = dims[round % ARRAY_LEN(dims)], n_q = test_below(10) + (round % 20 == 0 ? 20 : round % 6 == 1 ? 16 * test_below(5) : 0);
         size_t codes = ATTN_TILE * dim, bytes = codes + ATTN_TILE * sizeof(float), n_s = n_q * ATTN_TILE;
         int8_t *tile = place(IN_B, bytes), *q = place(IN_A, n_q * dim);
         float *scales = floats(IN_B, ATTN_TILE), *q_scale = floats(IN_C, n_q), scale = fabsf(test_normal());
@@ -395,7 +395,7 @@ static void check_attention_q8(const struct kernels *k)
         memmove(tile + (codes - ATTN_TILE * dim), tile, ATTN_TILE * dim);
         tile += codes - ATTN_TILE * dim;
         float *prob = floats(STATE_A, n_s), *factor = floats(STATE_B, n_q);
-        size_t n_valid[32];
+        size_t n_valid[80];
         for (size_t i = 0; i < n_s; i++)
             prob[i] = test_below(8) ? expf(-fabsf(test_normal()) * 5) : 0;
         for (size_t j = 0; j < n_q; j++) {
@@ -620,8 +620,11 @@ TEST(kernels_amx_model)
     for (size_t round = 0; (needs & ~cpu_features()) == 0 && round < 60; round++) {
         size_t tokens = round < 36 ? round + 1 : 1 + test_below(128), rows = test_below(round < 36 ? 70 : 35), groups = 1 + test_below(9);
         check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups, 1);
-        check_family("amx model", kernels_amx_model.q1_wide[0](tokens), (tokens + 1) / WIDE_PLANES, rows, groups, WIDE_PLANES);
+        size_t wide = (tokens + 1) / WIDE_PLANES;
+        check_family("amx model", kernels_amx_model.q1_wide[0](wide), wide, rows, groups, WIDE_PLANES);
     }
+    if ((needs & ~cpu_features()) == 0)
+        check_attention_q8(&kernels_amx_model);
 }
 #endif
 

@@ -105,8 +105,8 @@ static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size
 
 /* Probabilities of one query. */
 struct q8_weights {
-    uint8_t code[ATTN_TILE];
-    float unit; /* what 1 stands for */
+    _Alignas(64) uint8_t code[ATTN_TILE]; /* a line of a tile in attn_q8_amx.h */
+    float unit;                           /* what 1 stands for */
 };
 
 static inline void q8_round(struct q8_weights *out, const float *prob, const float *v_scale, size_t n_valid)

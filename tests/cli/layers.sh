@@ -92,7 +92,7 @@ forbid '(rand|srand|random|drand48|setlocale) *\(' '^$' "results do not depend o
 
 # Every header compiles alone, but for bodies that a level completes ("The includer defines
 # first"). Those of kernels may need the flags of their level.
-[ "$(uname -m)" = x86_64 ] && wide="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni"
+[ "$(uname -m)" = x86_64 ] && wide="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mgfni -mamx-tile -mamx-int8"
 if command -v "${CC:-cc}" >/dev/null; then
     for file in $headers; do
         grep -q 'includer defines first' "$file" && continue
