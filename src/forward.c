@@ -87,10 +87,6 @@ struct step {
     float *out;
 };
 
-enum {
-    SILU_GRAIN = 2048 /* a microsecond: below that waking a thread costs more */
-};
-
 /* Rows per piece of a loop that touches `width` floats of each row. */
 static size_t grain(size_t width) { return MAX((size_t)8192 / width, (size_t)1); }
 
@@ -119,6 +115,19 @@ static void norm_rows(void *arg, size_t begin, size_t end, int worker)
     const struct model *m = s->f->model;
     for (size_t r = begin; r < end; r++)
         s->f->mm.kernels->rmsnorm(s->out + r * m->n_embd, s->in + r * m->n_embd, s->norm, m->n_embd, m->rms_eps);
+}
+
+/* x += h, then h = rmsnorm(x): what was just multiplied is in a cache, and threads meet once. */
+static void add_norm_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    (void)worker;
+    const struct step *s = arg;
+    const struct forward *f = s->f;
+    size_t width = f->model->n_embd;
+    for (size_t r = begin; r < end; r++) {
+        f->mm.kernels->add(f->x + r * width, f->h + r * width, width);
+        f->mm.kernels->rmsnorm(f->h + r * width, f->x + r * width, s->norm, width, f->model->rms_eps);
+    }
 }
 
 /* Items are (row, kv head): its query heads and its key are normed and rotated, key and
@@ -155,14 +164,6 @@ static void add_rows(void *arg, size_t begin, size_t end, int worker)
     s->f->mm.kernels->add(s->f->x + begin * width, s->f->h + begin * width, (end - begin) * width);
 }
 
-/* Items are single numbers: the rows lie one behind the other. */
-static void silu_numbers(void *arg, size_t begin, size_t end, int worker)
-{
-    (void)worker;
-    const struct step *s = arg;
-    s->f->mm.kernels->silu_mul(s->f->gate + begin, s->f->gate + begin, s->f->up + begin, end - begin);
-}
-
 static enum sg_status damaged(struct sg_error *err)
 {
     return fail(err, SG_FAIL,
@@ -188,6 +189,15 @@ static enum sg_status prepare(struct forward *f, const float *x, size_t n, size_
     return finite ? SG_OK : damaged(err);
 }
 
+/* The same from gate and up. */
+static enum sg_status prepare_down(struct forward *f, size_t n, const struct tensor *down, struct sg_error *err)
+{
+    lap(f, &f->profile.elementwise);
+    bool finite = matmul_input_silu(&f->mm, f->gate, f->up, n, f->model->n_ff, (const struct tensor *const[]){down}, 1);
+    lap(f, &f->profile.prepare);
+    return finite ? SG_OK : damaged(err);
+}
+
 /* `then`: the first matrix that is multiplied after these. */
 static void multiply(struct forward *f, const struct matmul_op *ops, size_t n_ops, const struct tensor *then)
 {
@@ -199,6 +209,7 @@ static void multiply(struct forward *f, const struct matmul_op *ops, size_t n_op
     lap(f, &f->profile.matmul);
 }
 
+/* h is x after this layer's attn_norm, and then after the next one's; of the last layer x alone is wanted. */
 static enum sg_status run_layer(struct step *s, struct sg_error *err)
 {
     struct forward *f = s->f;
@@ -207,10 +218,8 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     struct pool *pool = f->mm.pool;
     size_t n = s->n, q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
 
-    s->norm = l->attn_norm;
-    s->in = f->x;
-    s->out = f->h;
-    pool_run(pool, n, grain(m->n_embd), norm_rows, s);
+    bool last = s->layer_index + 1 == m->n_layers;
+
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3, err));
     multiply(f, (const struct matmul_op[]){{&l->q, f->q, q_width}, {&l->k, f->k, kv_width}, {&l->v, f->v, kv_width}}, 3, &l->attn_output);
     pool_run(pool, n * m->n_kv_heads, DIV_UP(grain(q_width) * m->n_kv_heads, (size_t)4), store_heads, s);
@@ -219,16 +228,15 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     lap(f, &f->profile.attention);
     TRY(prepare(f, f->attn, n, q_width, (const struct tensor *const[]){&l->attn_output}, 1, err));
     multiply(f, (const struct matmul_op[]){{&l->attn_output, f->h, m->n_embd}}, 1, &l->gate);
-    pool_run(pool, n, grain(m->n_embd), add_rows, s);
-
     s->norm = l->ffn_norm;
-    pool_run(pool, n, grain(m->n_embd), norm_rows, s);
+    pool_run(pool, n, grain(m->n_embd), add_norm_rows, s);
+
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->gate, &l->up}, 2, err));
     multiply(f, (const struct matmul_op[]){{&l->gate, f->gate, m->n_ff}, {&l->up, f->up, m->n_ff}}, 2, &l->down);
-    pool_run(pool, n * m->n_ff, SILU_GRAIN, silu_numbers, s);
-    TRY(prepare(f, f->gate, n, m->n_ff, (const struct tensor *const[]){&l->down}, 1, err));
-    multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1, s->layer_index + 1 < m->n_layers ? &l[1].q : &m->output);
-    pool_run(pool, n, grain(m->n_embd), add_rows, s);
+    TRY(prepare_down(f, n, &l->down, err));
+    multiply(f, (const struct matmul_op[]){{&l->down, f->h, m->n_embd}}, 1, last ? &m->output : &l[1].q);
+    s->norm = last ? NULL : l[1].attn_norm;
+    pool_run(pool, n, grain(m->n_embd), last ? add_rows : add_norm_rows, s);
     return SG_OK;
 }
 
@@ -276,6 +284,10 @@ enum sg_status forward_run(struct forward *f, const struct row *rows, size_t n, 
     uint64_t waited = pool_wait_ns(f->mm.pool);
     f->lap = clock_ns();
     pool_run(f->mm.pool, n, grain(m->n_embd), embed_rows, &s);
+    s.norm = m->layers[0].attn_norm;
+    s.in = f->x;
+    s.out = f->h;
+    pool_run(f->mm.pool, n, grain(m->n_embd), norm_rows, &s);
     for (size_t layer = 0; layer < m->n_layers; layer++) {
         if (f->interrupt && *f->interrupt)
             return fail(err, SG_INTERRUPTED, "interrupted");

@@ -27,7 +27,9 @@ struct matmul {
     enum sg_matmul family;
     size_t max_cols, max_tokens;
     /* scratch: the current input in the forms that its weights need */
-    const float *x; /* (tokens, cols), the caller's */
+    const float *x;  /* (tokens, cols), the caller's */
+    const float *up; /* NULL, or the input is silu(x) * up */
+    float *product;  /* where that goes, if some weight wants floats; else NULL */
     size_t tokens, cols;
     int8_t *q;    /* (tokens, cols), or of wide activations (tokens, WIDE_PLANES, cols) */
     float *scale; /* (tokens, cols / 128) */
@@ -58,6 +60,11 @@ bool matmul_has_family(const struct matmul *m);
 /* Makes x (tokens, cols) the input of the following matmul_run calls with these
  * weights. False: x holds a NaN or an infinity. */
 bool matmul_input(struct matmul *m, const float *x, size_t tokens, size_t cols, const struct tensor *const *weights, size_t n_weights);
+
+/* The same for silu(gate) * up, which takes the place of gate only where weights want floats: with many
+ * tokens both are larger than a cache, and reading them once is what their product costs. */
+bool matmul_input_silu(struct matmul *m, float *gate, const float *up, size_t tokens, size_t cols, const struct tensor *const *weights,
+                       size_t n_weights);
 
 struct matmul_op {
     const struct tensor *w;

@@ -1,13 +1,14 @@
 /* amx_many.h: more than 16 tokens on AMX tiles. Layer: compute.
  *
- * Two groups of 64 rows at a time are expanded into L1, where they meet all tokens. A cell is 32 rows
+ * Two groups of 64 rows at a time (one, of activations in two planes) are expanded into L1, where they meet all tokens. A cell is 32 rows
  * times 16 tokens: both tiles of rows share each load of activations, and a cell's sums are
  * added while the next one is multiplied.
  *
  * Not timed. The model that amx_few.h speaks of counts, with 128 tokens, 61 cycles for 16 rows, 16 tokens and
  * a group, of which 32 multiply; 76 for the kernel before, which loaded activations for each tile of
  * rows and added the sums of a group right after those of the next. Cells of 2 x 2 tiles, more
- * groups at a time, or weights expanded between multiplications leave too little of L1: 64 to 140. */
+ * groups at a time, or weights expanded between multiplications leave too little of L1: 64 to 140. Two planes:
+ * 105, with 64 tokens; with two groups 128. */
 #ifndef SIGNUM_AMX_MANY_H
 #define SIGNUM_AMX_MANY_H
 
@@ -16,15 +17,15 @@
 enum {
     ROW_TILES = 4,
     CELL_ROWS = 2, /* tiles */
-    DEPTH = 2,     /* groups */
+    DEPTH = 2,     /* groups, or planes of one group */
     TOKENS = 128,
     TOKEN_TILES = TOKENS / SIDE,
 };
 
 struct many {
     _Alignas(64) float acc[ROW_TILES][TOKEN_TILES][SIDE][SIDE];
-    uint8_t weights[ROW_TILES][DEPTH][2][TILE];
-    int32_t sums[WIDE_PLANES][2][CELL_ROWS][DEPTH][SIDE * SIDE]; /* of this cell and the one before */
+    uint8_t weights[ROW_TILES * DEPTH][2][TILE];    /* [tile of rows][group] */
+    int32_t sums[2][CELL_ROWS][DEPTH][SIDE * SIDE]; /* of this cell and the one before; [group], or [plane] */
     uint16_t half[ROW_TILES][SIDE][QUAD];
     float d[2][ROW_TILES][QUAD][SIDE];
 };
@@ -35,30 +36,27 @@ struct cell {
     size_t side;              /* of sums */
 };
 
-/* The sums of one group of a cell, which tiles a and b are for; of two planes c and e for the low one. */
-#define CELL_SUMS(a, b, c, e)                                                                                    \
-    {                                                                                                            \
-        uint8_t(*const w0)[TILE] = m->weights[cell.first][g], (*const w1)[TILE] = m->weights[cell.first + 1][g]; \
-        tile_zero(a);                                                                                            \
-        tile_zero(b);                                                                                            \
-        if (planes == WIDE_PLANES) {                                                                             \
-            tile_zero(c);                                                                                        \
-            tile_zero(e);                                                                                        \
-        }                                                                                                        \
-        CELL_HALF(0, a, b, c, e)                                                                                 \
-        CELL_HALF(1, a, b, c, e)                                                                                 \
-        tile_store(a, m->sums[0][cell.side][0][g], 64);                                                          \
-        tile_store(b, m->sums[0][cell.side][1][g], 64);                                                          \
-        if (planes == WIDE_PLANES) {                                                                             \
-            tile_store(c, m->sums[1][cell.side][0][g], 64);                                                      \
-            tile_store(e, m->sums[1][cell.side][1][g], 64);                                                      \
-        }                                                                                                        \
+/* The sums of group g of a cell: of its two tiles of rows a and b, of two planes c and e for the low one. */
+#define CELL_SUMS(a, b, c, e)          \
+    tile_zero(a);                      \
+    tile_zero(b);                      \
+    if (planes == WIDE_PLANES) {       \
+        tile_zero(c);                  \
+        tile_zero(e);                  \
+    }                                  \
+    CELL_HALF(0, a, b, c, e)           \
+    CELL_HALF(1, a, b, c, e)           \
+    tile_store(a, sums[0][g], 64);     \
+    tile_store(b, sums[1][g], 64);     \
+    if (planes == WIDE_PLANES) {       \
+        tile_store(c, sums[0][1], 64); \
+        tile_store(e, sums[1][1], 64); \
     }
 #define CELL_HALF(half, a, b, c, e)                      \
     tile_load(6, columns + (half)*TILE, 64);             \
-    tile_load(4, w0[half], 64);                          \
+    tile_load(4, weights[0][half], 64);                  \
     tile_dot(a, 4, 6);                                   \
-    tile_load(5, w1[half], 64);                          \
+    tile_load(5, weights[depth][half], 64);              \
     tile_dot(b, 5, 6);                                   \
     if (planes == WIDE_PLANES) {                         \
         tile_load(7, columns + (2 + (half)) * TILE, 64); \
@@ -66,14 +64,20 @@ struct cell {
         tile_dot(e, 5, 7);                               \
     }
 
-/* Group g of the cell; of int8 activations the sums of groups in turn are in different tiles. */
+/* Of int8 activations the sums of groups in turn are in different tiles. */
 TEMPLATE void multiply_cell(struct many *m, struct cell cell, size_t g, const uint8_t *columns, size_t planes)
 {
-    if (planes == WIDE_PLANES || g == 0)
+    const size_t depth = DEPTH / planes;
+    uint8_t(*const weights)[2][TILE] = m->weights + cell.first * depth + g;
+    int32_t(*const sums)[DEPTH][SIDE * SIDE] = m->sums[cell.side];
+    if (g == 0) {
         CELL_SUMS(0, 1, 2, 3)
-    else
+    } else {
         CELL_SUMS(2, 3, 0, 1)
+    }
 }
+#undef CELL_SUMS
+#undef CELL_HALF
 
 /* One tile of rows of a cell to acc. */
 TEMPLATE void add_cell(struct many *m, struct cell cell, size_t i, const float *scales, size_t all, size_t planes)
@@ -85,7 +89,8 @@ TEMPLATE void add_cell(struct many *m, struct cell cell, size_t i, const float *
         acc[j] = _mm512_load_ps(out[j]);
     for (size_t g = 0; g < cell.n; g++) {
         size_t group = cell.group + g;
-        add_sums(acc, m->sums[0][cell.side][i][g], m->sums[1][cell.side][i][g], m->d[group / QUAD % 2][cell.first + i][group % QUAD],
+        const int32_t(*sums)[SIDE * SIDE] = m->sums[cell.side][i];
+        add_sums(acc, sums[g], sums[1], m->d[group / QUAD % 2][cell.first + i][group % QUAD],
                  _mm512_loadu_ps(scales + group * all + cell.token_tile * SIDE), SIDE, planes);
     }
     UNROLL
@@ -96,6 +101,7 @@ TEMPLATE void add_cell(struct many *m, struct cell cell, size_t i, const float *
 TEMPLATE void run_many(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                        size_t tokens, size_t planes, struct q1_next next)
 {
+    const size_t depth = DEPTH / planes;
     struct many many, *m = &many;
     size_t all = ROUND_UP(tokens, (size_t)SIDE), stride = groups * Q1_BYTES, group_bytes = all * planes * GROUP;
     const float *scales = (const float *)((const uint8_t *)packed + groups * group_bytes);
@@ -106,8 +112,8 @@ TEMPLATE void run_many(float *y, size_t y_stride, const uint8_t *w, size_t row0,
         struct cell last = {.n = 0};
         for (size_t i = 0; i < row_tiles; i++)
             memset(m->acc[i], 0, all / SIDE * sizeof m->acc[i][0]);
-        for (size_t g0 = 0; g0 < groups; g0 += DEPTH) {
-            size_t n = MIN(groups - g0, (size_t)DEPTH);
+        for (size_t g0 = 0; g0 < groups; g0 += depth) {
+            size_t n = MIN(groups - g0, depth);
             for (size_t i = 0; i < row_tiles; i++) {
                 size_t row = MIN(r + i * SIDE, row1 - 1); /* a last tile that has no rows repeats one, unseen */
                 struct rows rows = {w + row * stride + g0 * Q1_BYTES, stride, MIN(row1 - row, (size_t)SIDE)};
@@ -116,7 +122,7 @@ TEMPLATE void run_many(float *y, size_t y_stride, const uint8_t *w, size_t row0,
                     convert_scales(m->d[g0 / QUAD % 2][i], m->half[i]);
                 }
                 for (size_t g = 0; g < n; g++, rows.at += Q1_BYTES, ahead.at += ahead.step)
-                    expand(m->weights[i][g], &rows, 0, SIDE, ahead);
+                    expand(m->weights[i * depth + g], &rows, 0, SIDE, ahead);
             }
             for (size_t t = 0; t < all / SIDE; t++) {
                 for (size_t i = 0; i < row_tiles; i += CELL_ROWS) {
@@ -140,7 +146,5 @@ TEMPLATE void run_many(float *y, size_t y_stride, const uint8_t *w, size_t row0,
     }
     tile_release();
 }
-#undef CELL_SUMS
-#undef CELL_HALF
 
 #endif

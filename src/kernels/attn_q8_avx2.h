@@ -13,11 +13,7 @@
 
 enum {
     Q8_QUERIES = 4, /* that share each widened vector */
-    Q8_FEW = 4,     /* queries whose tiles come from memory: the next one is fetched meanwhile */
 };
-
-/* Where the tile after this one begins: see score_tile in avx2.c. */
-static inline uintptr_t q8_next(const int8_t *tile, size_t dim) { return (uintptr_t)tile + ATTN_TILE * (dim + sizeof(float)); }
 
 /* Nothing needs clamping here: |x| * (most / amax) is at most `most` and a few ulps. */
 static float quantize_head(int8_t *q, const float *x, size_t n)
@@ -110,16 +106,16 @@ static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size
         float *to = s + j * ATTN_TILE;
         switch (n) {
         case 1:
-            q8_scores(to, words, q_scale + j, 1, k, dim, scale, n_q <= Q8_FEW);
+            q8_scores(to, words, q_scale + j, 1, k, dim, scale, n_q <= ATTN_FEW);
             break;
         case 2:
-            q8_scores(to, words, q_scale + j, 2, k, dim, scale, n_q <= Q8_FEW);
+            q8_scores(to, words, q_scale + j, 2, k, dim, scale, n_q <= ATTN_FEW);
             break;
         case 3:
-            q8_scores(to, words, q_scale + j, 3, k, dim, scale, n_q <= Q8_FEW);
+            q8_scores(to, words, q_scale + j, 3, k, dim, scale, n_q <= ATTN_FEW);
             break;
         default:
-            q8_scores(to, words, q_scale + j, 4, k, dim, scale, n_q <= Q8_FEW);
+            q8_scores(to, words, q_scale + j, 4, k, dim, scale, n_q <= ATTN_FEW);
         }
     }
 }
@@ -161,16 +157,16 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
         float *to = o + j * dim;
         switch (n) {
         case 1:
-            q8_values(to, words, unit, factor + j, 1, v, dim, n_q <= Q8_FEW);
+            q8_values(to, words, unit, factor + j, 1, v, dim, n_q <= ATTN_FEW);
             break;
         case 2:
-            q8_values(to, words, unit, factor + j, 2, v, dim, n_q <= Q8_FEW);
+            q8_values(to, words, unit, factor + j, 2, v, dim, n_q <= ATTN_FEW);
             break;
         case 3:
-            q8_values(to, words, unit, factor + j, 3, v, dim, n_q <= Q8_FEW);
+            q8_values(to, words, unit, factor + j, 3, v, dim, n_q <= ATTN_FEW);
             break;
         default:
-            q8_values(to, words, unit, factor + j, 4, v, dim, n_q <= Q8_FEW);
+            q8_values(to, words, unit, factor + j, 4, v, dim, n_q <= ATTN_FEW);
         }
     }
 }

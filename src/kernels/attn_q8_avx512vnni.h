@@ -49,8 +49,9 @@ static inline int32_t q8_sum(const int8_t *q, size_t n)
 
 /* n queries with n_b blocks of K from `block` on. start: what their sums begin with. */
 TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, const int32_t *start, size_t n, const int8_t *tile,
-                            size_t block, size_t n_b, size_t dim, float scale)
+                            size_t block, size_t n_b, size_t dim, float scale, bool ahead)
 {
+    const uintptr_t next = q8_next(tile, dim) + block * dim * ATTN_LANES;
     const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim);
     __m512i sum[Q8_QUERIES * Q8_BLOCKS];
     UNROLL
@@ -68,6 +69,8 @@ TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, con
             for (size_t b = 0; b < n_b; b++)
                 sum[j * n_b + b] = q8_kept(_mm512_dpbusd_epi32(sum[j * n_b + b], k[b], x));
         }
+        if (ahead)
+            _mm_prefetch((const char *)(next + i * ATTN_LANES), _MM_HINT_T1);
     }
     UNROLL
     for (size_t a = 0; a < n * n_b; a++) {
@@ -77,30 +80,35 @@ TEMPLATE void q8_score_tile(float *s, const int8_t *q, const float *q_scale, con
     }
 }
 
-/* Few queries: one block after the other, because K comes from memory (see avx512.c). */
-TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, bool few, const int8_t *tile, size_t dim, float scale)
+/* One block after the other where K comes from memory, and what follows fetched (see avx512.c). */
+TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, bool few, bool ahead, const int8_t *tile, size_t dim,
+                        float scale)
 {
     int32_t start[Q8_QUERIES];
     for (size_t j = 0; j < n; j++)
         start[j] = -128 * q8_sum(q + j * dim, dim);
     if (!few) {
-        q8_score_tile(s, q, q_scale, start, n, tile, 0, Q8_BLOCKS, dim, scale);
+        q8_score_tile(s, q, q_scale, start, n, tile, 0, Q8_BLOCKS, dim, scale, false);
         return;
     }
     for (size_t block = 0; block < Q8_BLOCKS; block++)
-        q8_score_tile(s, q, q_scale, start, n, tile, block, 1, dim, scale);
+        q8_score_tile(s, q, q_scale, start, n, tile, block, 1, dim, scale, ahead);
 }
 
 static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size_t n_q, const void *k, size_t dim, float scale)
 {
     size_t j = 0;
     bool few = n_q <= 8;
+    if (n_q == ATTN_FEW) {
+        q8_scores(s, q, q_scale, 4, true, true, k, dim, scale);
+        return;
+    }
     for (; j + 4 <= n_q; j += 4)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, few, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, few, false, k, dim, scale);
     for (; j + 2 <= n_q; j += 2)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, few, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, few, true, k, dim, scale);
     for (; j < n_q; j++)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, few, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, few, true, k, dim, scale);
 }
 
 /* Probabilities of one query. */
@@ -140,8 +148,9 @@ static inline void q8_round(struct q8_weights *out, const float *prob, const flo
 /* o = fma(sum, unit, o * factor) for n queries and n_v times 16 dimensions from i on, under a
  * mask, over the positions before 4 * steps. */
 TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t i,
-                            size_t n_v, size_t dim, __mmask16 mask)
+                            size_t n_v, size_t dim, __mmask16 mask, bool ahead)
 {
+    const uintptr_t next = q8_next(tile, dim) + i * ATTN_TILE;
     __m512i sum[Q8_QUERIES][8];
     UNROLL
     for (size_t j = 0; j < n; j++) {
@@ -161,6 +170,11 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
             for (size_t l = 0; l < n_v; l++)
                 sum[j][l] = q8_kept(_mm512_dpbusd_epi32(sum[j][l], c, v[l]));
         }
+        if (ahead) {
+            UNROLL
+            for (size_t l = 0; l < n_v; l++)
+                _mm_prefetch((const char *)(next + (p * n_v + l) * 64), _MM_HINT_T1);
+        }
     }
     UNROLL
     for (size_t j = 0; j < n; j++) {
@@ -173,15 +187,16 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
     }
 }
 
-TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t dim)
+TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t dim,
+                        bool ahead)
 {
     size_t i = 0;
     for (; n <= 2 && i + 128 <= dim; i += 128) /* few queries: whole rows, as memory likes */
-        q8_value_tile(o, w, factor, n, steps, tile, i, 8, dim, 0xffff);
+        q8_value_tile(o, w, factor, n, steps, tile, i, 8, dim, 0xffff, ahead);
     for (; i + 64 <= dim; i += 64)
-        q8_value_tile(o, w, factor, n, steps, tile, i, 4, dim, 0xffff);
+        q8_value_tile(o, w, factor, n, steps, tile, i, 4, dim, 0xffff, ahead);
     for (; i < dim; i += 16)
-        q8_value_tile(o, w, factor, n, steps, tile, i, 1, dim, dim - i < 16 ? (__mmask16)((1u << (dim - i)) - 1) : 0xffff);
+        q8_value_tile(o, w, factor, n, steps, tile, i, 1, dim, dim - i < 16 ? (__mmask16)((1u << (dim - i)) - 1) : 0xffff, false);
 }
 
 static void attn_values_q8(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim)
@@ -195,12 +210,14 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
             most = MAX(most, n_valid[j + l]);
         }
         size_t steps = DIV_UP(most, (size_t)4); /* beyond them all are 0 */
-        if (n == 4)
-            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim);
+        if (n == 4 && n_q > ATTN_FEW)
+            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim, false);
+        else if (n == 4)
+            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim, true);
         else if (n == 2)
-            q8_values(o + j * dim, w, factor + j, 2, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 2, steps, v, dim, true);
         else
-            q8_values(o + j * dim, w, factor + j, 1, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 1, steps, v, dim, true);
         j += n;
     }
 }

@@ -30,8 +30,9 @@ static inline __m256i q8_kept(__m256i v)
 
 /* n queries with 16 positions. start: what their sums begin with. */
 TEMPLATE void q8_score_block(float *s, const int8_t *q, const float *q_scale, const int32_t *start, size_t n, const int8_t *tile,
-                             size_t block, size_t dim, float scale)
+                             size_t block, size_t dim, float scale, bool ahead)
 {
+    const uintptr_t next = q8_next(tile, dim) + block * dim * ATTN_LANES;
     const float *k_scale = (const float *)(const void *)(tile + ATTN_TILE * dim) + block * ATTN_LANES;
     const int8_t *k = tile + block * dim * ATTN_LANES;
     __m256i sum[Q8_QUERIES][2];
@@ -48,6 +49,8 @@ TEMPLATE void q8_score_block(float *s, const int8_t *q, const float *q_scale, co
             sum[j][0] = q8_kept(_mm256_dpbusd_avx_epi32(sum[j][0], k0, x));
             sum[j][1] = q8_kept(_mm256_dpbusd_avx_epi32(sum[j][1], k1, x));
         }
+        if (ahead)
+            _mm_prefetch((const char *)(next + i * ATTN_LANES), _MM_HINT_T1);
     }
     UNROLL
     for (size_t j = 0; j < n; j++) {
@@ -77,24 +80,29 @@ static inline int32_t q8_sum(const int8_t *q, size_t n)
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale)
+/* ahead: the next tile is fetched meanwhile, see avx512.c. */
+TEMPLATE void q8_scores(float *s, const int8_t *q, const float *q_scale, size_t n, const int8_t *tile, size_t dim, float scale, bool ahead)
 {
     int32_t start[Q8_QUERIES];
     for (size_t j = 0; j < n; j++)
         start[j] = -128 * q8_sum(q + j * dim, dim);
     for (size_t block = 0; block < ATTN_TILE / ATTN_LANES; block++)
-        q8_score_block(s, q, q_scale, start, n, tile, block, dim, scale);
+        q8_score_block(s, q, q_scale, start, n, tile, block, dim, scale, ahead);
 }
 
 static void attn_scores_q8(float *s, const int8_t *q, const float *q_scale, size_t n_q, const void *k, size_t dim, float scale)
 {
     size_t j = 0;
+    if (n_q == ATTN_FEW) {
+        q8_scores(s, q, q_scale, 4, k, dim, scale, true);
+        return;
+    }
     for (; j + 4 <= n_q; j += 4)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 4, k, dim, scale, false);
     for (; j + 2 <= n_q; j += 2)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 2, k, dim, scale, true);
     for (; j < n_q; j++)
-        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, k, dim, scale);
+        q8_scores(s + j * ATTN_TILE, q + j * dim, q_scale + j, 1, k, dim, scale, true);
 }
 
 /* Probabilities of one query. */
@@ -115,8 +123,9 @@ static inline void q8_round(struct q8_weights *out, const float *prob, const flo
 
 /* o = fma(sum, unit, o * factor) for n queries and n_v * 8 dimensions from i on, over the positions before 4 * steps. */
 TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t i,
-                            size_t n_v, size_t dim)
+                            size_t n_v, size_t dim, bool ahead)
 {
+    const uintptr_t next = q8_next(tile, dim) + i * ATTN_TILE;
     __m256i sum[Q8_QUERIES][8];
     UNROLL
     for (size_t j = 0; j < n; j++) {
@@ -136,6 +145,11 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
             for (size_t l = 0; l < n_v; l++)
                 sum[j][l] = q8_kept(_mm256_dpbusd_avx_epi32(sum[j][l], c, v[l]));
         }
+        if (ahead) {
+            UNROLL
+            for (size_t byte = 0; byte < n_v * 32; byte += 64)
+                _mm_prefetch((const char *)(next + p * n_v * 32 + byte), _MM_HINT_T1);
+        }
     }
     UNROLL
     for (size_t j = 0; j < n; j++) {
@@ -149,14 +163,15 @@ TEMPLATE void q8_value_tile(float *o, const struct q8_weights *w, const float *f
 }
 
 /* Eight sums at a time; dimensions that fill no register one by one. */
-TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t dim)
+TEMPLATE void q8_values(float *o, const struct q8_weights *w, const float *factor, size_t n, size_t steps, const int8_t *tile, size_t dim,
+                        bool ahead)
 {
     const size_t n_v = 8 / n;
     size_t i = 0;
     for (; i + n_v * Q8_LANES <= dim; i += n_v * Q8_LANES)
-        q8_value_tile(o, w, factor, n, steps, tile, i, n_v, dim);
+        q8_value_tile(o, w, factor, n, steps, tile, i, n_v, dim, ahead);
     for (; i + Q8_LANES <= dim; i += Q8_LANES)
-        q8_value_tile(o, w, factor, n, steps, tile, i, 1, dim);
+        q8_value_tile(o, w, factor, n, steps, tile, i, 1, dim, false);
     for (; i < dim; i++) {
         for (size_t j = 0; j < n; j++) {
             int32_t sum = 0;
@@ -179,12 +194,14 @@ static void attn_values_q8(float *o, const float *prob, const float *factor, con
             most = MAX(most, n_valid[j + l]);
         }
         size_t steps = DIV_UP(most, (size_t)4); /* beyond them all are 0 */
-        if (n == 4)
-            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim);
+        if (n == 4 && n_q > ATTN_FEW)
+            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim, false);
+        else if (n == 4)
+            q8_values(o + j * dim, w, factor + j, 4, steps, v, dim, true);
         else if (n == 2)
-            q8_values(o + j * dim, w, factor + j, 2, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 2, steps, v, dim, true);
         else
-            q8_values(o + j * dim, w, factor + j, 1, steps, v, dim);
+            q8_values(o + j * dim, w, factor + j, 1, steps, v, dim, true);
     }
 }
 

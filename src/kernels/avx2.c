@@ -275,10 +275,6 @@ static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n)
  * guess. So each kernel fetches what mostly follows its tile in memory (kv.h), as much as it reads itself: K's
  * the values of the same head, those the next head's K. Zen 3, 1.7B shape, two threads, one token at
  * 8,192: f16 14.5 instead of 10.4 tok/s, int8 19.0 instead of 12.0. */
-enum {
-    FEW_QUERIES = 4
-};
-
 TEMPLATE __m256 load(const void *kv, size_t i, bool half)
 {
     return half ? load_f16((const uint16_t *)kv + i) : _mm256_loadu_ps((const float *)kv + i);
@@ -327,7 +323,7 @@ TEMPLATE void scores(float *s, const float *q, size_t n_q, const void *k, size_t
 {
     size_t j = 0;
     for (; j + 4 <= n_q; j += 4) {
-        if (n_q <= FEW_QUERIES)
+        if (n_q <= ATTN_FEW)
             score_blocks(s, q, 4, k, dim, scale, half, true);
         else
             score_blocks(s + j * ATTN_TILE, q + j * dim, 4, k, dim, scale, half, false);
@@ -442,7 +438,7 @@ static void value_rest(float *o, const float *prob, float factor, size_t n_valid
 TEMPLATE void values(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim,
                      bool half)
 {
-    const bool few = n_q <= FEW_QUERIES;
+    const bool few = n_q <= ATTN_FEW;
     size_t j = 0;
     /* Positions that all four (or two) see at once, then what single ones see beyond. */
     while (n_q - j >= 2) {

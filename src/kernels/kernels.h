@@ -36,6 +36,7 @@ enum {
     ATTN_TILE = 64,      /* positions of one KV tile, at absolute multiples */
     ATTN_LANES = 16,     /* positions side by side in a K tile */
     ATTN_SPAN = 512,     /* work is split only at absolute multiples of this */
+    ATTN_FEW = 4,        /* queries at most whose tiles come from memory: kernels fetch the next one meanwhile */
     MAX_HEAD_DIM = 1024, /* numbers of one head: model.c accepts no more */
     PROB_MAX = 255,      /* of probabilities rounded to bytes */
 };
@@ -65,6 +66,9 @@ static inline float q1_scale(const uint8_t *group)
     return f16_to_f32(half);
 #endif
 }
+
+/* Where the tile of int8 that mostly follows this one in memory (kv.h) begins. */
+static inline uintptr_t q8_next(const int8_t *tile, size_t dim) { return (uintptr_t)tile + ATTN_TILE * (dim + sizeof(float)); }
 
 /* ACTIVATIONS IN 15 BITS, for --act int16. A code of -16383..16383 is kept in two planes of int8:
  * code = 128 * high + low, high = code / 128 rounded toward 0, so that both lie in -127..127
