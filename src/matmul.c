@@ -61,11 +61,14 @@ const struct q1_family *matmul_family(const struct matmul *m, size_t tokens)
     return (is_wide(m) ? k->q1_wide : k->q1)[wanted_family(m, tokens)](tokens);
 }
 
-/* The family that reads QUANT_Q1_0_R64 without undoing it; NULL: undoing it serves so many tokens better. */
+/* The family that reads QUANT_Q1_0_R64 without undoing it; NULL: undoing it serves so many tokens better. For one
+ * or two tokens undoing takes longer than any family saves. */
 static const struct q1_family *choose_blocks(const struct matmul *m, size_t tokens)
 {
-    int wanted = wanted_family(m, tokens);
-    return wanted == SG_MATMUL_TABLES - 1 ? (is_wide(m) ? m->kernels->r64_wide : m->kernels->r64)(tokens) : NULL;
+    bool tables = wanted_family(m, tokens) == SG_MATMUL_TABLES - 1, undoing_pays = m->family != SG_MATMUL_AUTO || tokens > 2;
+    if (!tables && undoing_pays)
+        return NULL;
+    return (is_wide(m) ? m->kernels->r64_wide : m->kernels->r64)(tokens);
 }
 
 static size_t packed_stride(const struct q1_family *q1, size_t groups, size_t tokens)

@@ -11,12 +11,12 @@ static _Thread_local struct {
     uint8_t line[16][64];
     int lines, line_bytes;
 } tiles[8];
-static _Thread_local int configured; /* balanced: every configure has its release */
+static _Thread_local bool configured; /* every configure needs its release before the next */
 
 static void tile_configure(const void *config)
 {
     const uint8_t *bytes = config;
-    int good = bytes[0] == 1; /* palette */
+    bool good = bytes[0] == 1; /* palette */
     memset(tiles, 0xa5, sizeof tiles);
     for (int i = 0; i < 8; i++) {
         tiles[i].line_bytes = bytes[16 + 2 * i];
@@ -27,22 +27,35 @@ static void tile_configure(const void *config)
         good &= bytes[32 + 2 * i] == 0 && bytes[33 + 2 * i] == 0 && bytes[56 + i] == 0;
     for (int i = 1; i < 16; i++)
         good &= bytes[i] == 0;
-    configured = good;
+    configured = good && !configured;
 }
 
-static void tile_release(void) { configured = 0; }
+static void tile_release(void) { configured = false; }
 
-static void tile_zero(int t) { memset(tiles[t].line, configured ? 0 : 0xa5, sizeof tiles[t].line); }
+/* Outside of configure and release nothing is right. */
+static void spoil(int t)
+{
+    if (!configured)
+        memset(tiles[t].line, 0xa5, sizeof tiles[t].line);
+}
+
+static void tile_zero(int t)
+{
+    memset(tiles[t].line, 0, sizeof tiles[t].line);
+    spoil(t);
+}
 
 static void tile_load(int t, const void *from, size_t stride)
 {
     memset(tiles[t].line, 0, sizeof tiles[t].line);
     for (int i = 0; i < tiles[t].lines; i++)
         memcpy(tiles[t].line[i], (const uint8_t *)from + (size_t)i * stride, (size_t)tiles[t].line_bytes);
+    spoil(t);
 }
 
 __attribute__((noinline)) static void tile_store(int t, void *to, size_t stride)
 {
+    spoil(t);
     for (int i = 0; i < tiles[t].lines; i++)
         memcpy((uint8_t *)to + (size_t)i * stride, tiles[t].line[i], (size_t)tiles[t].line_bytes);
 }

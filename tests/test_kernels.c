@@ -518,7 +518,8 @@ static void check_families(const char *level, q1_pick *const families[Q1_FAMILIE
             const struct q1_family *family = families[f](tokens);
             CHECKF(strcmp(family->name, names[f]) == 0, "%s %s", level, family->name);
             size_t n = MIN(tokens, family->max_tokens), tile = family->row_tile;
-            const size_t rows[] = {0, 1, tile - 1, tile, tile + 1, 2 * tile + test_below(tile), 1 + test_below(100)};
+            const size_t rows[] = {
+                0, 1, tile - 1, tile, tile + 1, 2 * tile + test_below(tile), 1 + test_below(100), 9 * tile + test_below(tile)};
             for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
                 if (n > 36 && i % 3 != (tokens + f) % 3)
                     continue; /* long ones cost much */
@@ -622,6 +623,10 @@ TEST(kernels_amx_model)
         check_family("amx model", kernels_amx_model.q1[0](tokens), tokens, rows, groups, 1);
         size_t wide = (tokens + 1) / WIDE_PLANES;
         check_family("amx model", kernels_amx_model.q1_wide[0](wide), wide, rows, groups, WIDE_PLANES);
+        if (round % 4 == 0) { /* many rows of few groups: scales are far ahead */
+            size_t n = 1 + test_below(16);
+            check_family("amx model", kernels_amx_model.q1[0](n), n, 150 + test_below(60), 1 + test_below(3), 1);
+        }
     }
     if ((needs & ~cpu_features()) == 0)
         check_attention_q8(&kernels_amx_model);

@@ -49,7 +49,7 @@ static const struct q1_family *pick_wide_sign(size_t tokens)
     return tokens <= 4 ? &wide_few4 : tokens <= 8 ? &wide_few8 : tokens <= 16 ? &wide_few16 : &wide_many;
 }
 
-/* By the model of amx_few.h the tiles of 2 to 8 tokens take less time than tables of one token, which wait for memory. */
+/* By the model of amx_few.h tiles of 2 to 8 tokens take less time than tables of one token, which wait for memory. */
 static int q1_auto(size_t tokens) { return tokens <= 1 ? 2 : 0; }
 
 /* -------------------------------------------------------------------- peak */

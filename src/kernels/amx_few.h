@@ -12,16 +12,16 @@
  * with the expansion spread between the rest. So an instruction waits for one multiplication at most,
  * those before it being done.
  *
- * Not timed, for want of such a CPU. A model of one (six instructions a cycle, 512 in flight, ports, caches,
- * tiles as published) counts for 16 rows of a group 57 cycles with 8 tokens and 77 with 16; for the kernel
- * before, which took four groups at a time through one stage after the other and always 16 columns, 120. */
+ * Not timed, for want of such a CPU. A model of one (tests/bench/README.md) counts for 16 rows of a
+ * group 57 cycles with 8 tokens and 81 with 16; for the kernel before, which took four groups at a time
+ * through one stage after the other and always had 16 columns, 123 or more. */
 #ifndef SIGNUM_AMX_FEW_H
 #define SIGNUM_AMX_FEW_H
 
 #include "amx_tiles.h"
 
 enum {
-    RING = 4,       /* of tiles; expanded ones are written three steps before they are loaded */
+    RING = 4,       /* of tiles; expanded ones are written two steps before they are loaded, or three */
     SCALE_RING = 8, /* of QUADs: where a row is one group, seven are on their way */
     BEHIND = 3,     /* a step's sums are added so many steps later */
 };
@@ -52,9 +52,10 @@ static void begin_rows(struct few_expansion *e, size_t row)
 }
 
 /* Rows [i0, i1) of the next group; after the last its scales. */
-TEMPLATE void expand_some(struct few_expansion *e, uint8_t out[2][TILE], uint16_t scales[SCALE_RING][SIDE][QUAD], size_t i0, size_t i1)
+TEMPLATE void expand_some(struct few_expansion *e, uint8_t weights[2][RING][TILE], size_t to, uint16_t scales[SCALE_RING][SIDE][QUAD],
+                          size_t i0, size_t i1)
 {
-    expand(out, &e->rows, i0, i1, e->ahead);
+    expand(weights[0][to], weights[1][to], &e->rows, i0, i1, e->ahead);
     if (i1 < SIDE)
         return;
     if (e->group % QUAD == 0)
@@ -68,7 +69,7 @@ TEMPLATE void expand_some(struct few_expansion *e, uint8_t out[2][TILE], uint16_
 TEMPLATE void run_few(float *y, size_t y_stride, const uint8_t *w, size_t row0, size_t row1, size_t groups, const void *packed,
                       size_t tokens, size_t columns, size_t planes, const struct tiles *shape, struct q1_next next)
 {
-    _Alignas(64) uint8_t weights[RING][2][TILE];
+    _Alignas(64) uint8_t weights[2][RING][TILE]; /* halves 4 KB apart: no load meets stores of its step at the same distance */
     _Alignas(64) int32_t sums[RING][SIDE * SIDE];
     _Alignas(64) uint16_t scales[SCALE_RING][SIDE][QUAD];
     _Alignas(64) float d[QUAD][SIDE];
@@ -84,14 +85,14 @@ TEMPLATE void run_few(float *y, size_t y_stride, const uint8_t *w, size_t row0, 
     begin_rows(&ahead, row0);
     tile_configure(shape);
     for (size_t unit = 0; unit < MIN(units, (size_t)BEHIND); unit++)
-        expand_some(&ahead, weights[unit], scales, 0, SIDE);
+        expand_some(&ahead, weights, unit, scales, 0, SIDE);
     tile_load(4, weights[0][0], 64);
     tile_load(5, packed, line);
     /* Tiles are named by literals: of four steps' sums `now` are this one's, `then` those of the step
      * before, `past` of the one before that. A share of the rows is expanded in each of four places. */
 #define SHARE(i, k)                                                                                                      \
     if (x / planes + BEHIND < units)                                                                                     \
-        expand_some(&ahead, weights[(x / planes + BEHIND) % RING], scales, ((i) % planes * 4 + (k)) * SIDE / 4 / planes, \
+        expand_some(&ahead, weights, (x / planes + BEHIND) % RING, scales, ((i) % planes * 4 + (k)) * SIDE / 4 / planes, \
                     ((i) % planes * 4 + (k) + 1) * SIDE / 4 / planes);
 #define STEP(i, now, then, past)                                                                                   \
     {                                                                                                              \
@@ -105,7 +106,8 @@ TEMPLATE void run_few(float *y, size_t y_stride, const uint8_t *w, size_t row0, 
         }                                                                                                          \
         SHARE(i, 0)                                                                                                \
         if (x + 1 < steps) {                                                                                       \
-            tile_load(4, weights[(x + 1) / planes % RING][0], 64);                                                 \
+            if (((i) + 1) % planes == 0)                                                                           \
+                tile_load(4, weights[0][(x + 1) / planes % RING], 64);                                             \
             tile_load(5, columns_next, line);                                                                      \
         }                                                                                                          \
         SHARE(i, 1)                                                                                                \
@@ -113,7 +115,8 @@ TEMPLATE void run_few(float *y, size_t y_stride, const uint8_t *w, size_t row0, 
             tile_dot(then, 6, 7);                                                                                  \
         SHARE(i, 2)                                                                                                \
         if (x < steps) {                                                                                           \
-            tile_load(6, weights[x / planes % RING][1], 64);                                                       \
+            if ((i) % planes == 0)                                                                                 \
+                tile_load(6, weights[1][x / planes % RING], 64);                                                   \
             tile_load(7, columns_now + tile, line);                                                                \
         }                                                                                                          \
         SHARE(i, 3)                                                                                                \

@@ -1,14 +1,14 @@
 /* amx_many.h: more than 16 tokens on AMX tiles. Layer: compute.
  *
- * Two groups of 64 rows at a time (one, of activations in two planes) are expanded into L1, where they meet all tokens. A cell is 32 rows
- * times 16 tokens: both tiles of rows share each load of activations, and a cell's sums are
- * added while the next one is multiplied.
+ * Two groups of 64 rows at a time (one, of activations in two planes) are expanded into L1, where they
+ * meet all tokens. A cell is 32 rows times 16 tokens: both tiles of rows share each load of activations. The
+ * sums of a cell are added while the next one is multiplied, and those of that one stored after.
  *
  * Not timed. The model that amx_few.h speaks of counts, with 128 tokens, 61 cycles for 16 rows, 16 tokens and
- * a group, of which 32 multiply; 76 for the kernel before, which loaded activations for each tile of
- * rows and added the sums of a group right after those of the next. Cells of 2 x 2 tiles, more
- * groups at a time, or weights expanded between multiplications leave too little of L1: 64 to 140. Two planes:
- * 105, with 64 tokens; with two groups 128. */
+ * a group, of which 32 multiply, and 69 if loads wait for stores at the same distance from a multiple of 4 KB. For
+ * the kernel before, which loaded activations for each tile of rows and stored the sums of a group before it
+ * added those of the last, 77 and 145. Cells of 2 x 2 tiles, more groups at a time, or weights expanded
+ * between multiplications leave too little of L1. */
 #ifndef SIGNUM_AMX_MANY_H
 #define SIGNUM_AMX_MANY_H
 
@@ -24,8 +24,8 @@ enum {
 
 struct many {
     _Alignas(64) float acc[ROW_TILES][TOKEN_TILES][SIDE][SIDE];
-    uint8_t weights[ROW_TILES * DEPTH][2][TILE];    /* [tile of rows][group] */
-    int32_t sums[2][CELL_ROWS][DEPTH][SIDE * SIDE]; /* of this cell and the one before; [group], or [plane] */
+    uint8_t weights[ROW_TILES * DEPTH][2][TILE]; /* [tile of rows][group] */
+    int32_t sums[CELL_ROWS][DEPTH][SIDE * SIDE]; /* of a cell: [group], or [plane] */
     uint16_t half[ROW_TILES][SIDE][QUAD];
     float d[2][ROW_TILES][QUAD][SIDE];
 };
@@ -33,51 +33,49 @@ struct many {
 struct cell {
     size_t first, token_tile; /* tile of rows */
     size_t group, n;          /* groups [group, group + n) */
-    size_t side;              /* of sums */
 };
 
-/* The sums of group g of a cell: of its two tiles of rows a and b, of two planes c and e for the low one. */
-#define CELL_SUMS(a, b, c, e)          \
-    tile_zero(a);                      \
-    tile_zero(b);                      \
-    if (planes == WIDE_PLANES) {       \
-        tile_zero(c);                  \
-        tile_zero(e);                  \
-    }                                  \
-    CELL_HALF(0, a, b, c, e)           \
-    CELL_HALF(1, a, b, c, e)           \
-    tile_store(a, sums[0][g], 64);     \
-    tile_store(b, sums[1][g], 64);     \
-    if (planes == WIDE_PLANES) {       \
-        tile_store(c, sums[0][1], 64); \
-        tile_store(e, sums[1][1], 64); \
+/* The sums of a group of a cell to tiles a and b; of two planes those of the low one to tiles 2 and 3. */
+#define CELL_HALF(half, a, b, column)                         \
+    tile_load(column, columns + (half)*TILE, 64);             \
+    tile_load(4, weights[0][half], 64);                       \
+    tile_dot(a, 4, column);                                   \
+    tile_load(5, weights[depth][half], 64);                   \
+    tile_dot(b, 5, column);                                   \
+    if (planes == WIDE_PLANES) {                              \
+        tile_load(column, columns + (2 + (half)) * TILE, 64); \
+        tile_dot(2, 4, column);                               \
+        tile_dot(3, 5, column);                               \
     }
-#define CELL_HALF(half, a, b, c, e)                      \
-    tile_load(6, columns + (half)*TILE, 64);             \
-    tile_load(4, weights[0][half], 64);                  \
-    tile_dot(a, 4, 6);                                   \
-    tile_load(5, weights[depth][half], 64);              \
-    tile_dot(b, 5, 6);                                   \
-    if (planes == WIDE_PLANES) {                         \
-        tile_load(7, columns + (2 + (half)) * TILE, 64); \
-        tile_dot(c, 4, 7);                               \
-        tile_dot(e, 5, 7);                               \
-    }
-
-/* Of int8 activations the sums of groups in turn are in different tiles. */
-TEMPLATE void multiply_cell(struct many *m, struct cell cell, size_t g, const uint8_t *columns, size_t planes)
+TEMPLATE void multiply_cell(const struct many *m, struct cell cell, size_t g, const uint8_t *columns, size_t planes)
 {
     const size_t depth = DEPTH / planes;
-    uint8_t(*const weights)[2][TILE] = m->weights + cell.first * depth + g;
-    int32_t(*const sums)[DEPTH][SIDE * SIDE] = m->sums[cell.side];
+    const uint8_t(*const weights)[2][TILE] = m->weights + cell.first * depth + g;
     if (g == 0) {
-        CELL_SUMS(0, 1, 2, 3)
+        tile_zero(0);
+        tile_zero(1);
+    }
+    if (g == 1 || planes == WIDE_PLANES) {
+        tile_zero(2);
+        tile_zero(3);
+    }
+    if (g == 0) {
+        CELL_HALF(0, 0, 1, 6)
+        CELL_HALF(1, 0, 1, 7)
     } else {
-        CELL_SUMS(2, 3, 0, 1)
+        CELL_HALF(0, 2, 3, 6)
+        CELL_HALF(1, 2, 3, 7)
     }
 }
-#undef CELL_SUMS
 #undef CELL_HALF
+
+static inline void store_cell(struct many *m)
+{
+    tile_store(0, m->sums[0][0], 64);
+    tile_store(1, m->sums[1][0], 64);
+    tile_store(2, m->sums[0][1], 64);
+    tile_store(3, m->sums[1][1], 64);
+}
 
 /* One tile of rows of a cell to acc. */
 TEMPLATE void add_cell(struct many *m, struct cell cell, size_t i, const float *scales, size_t all, size_t planes)
@@ -89,7 +87,7 @@ TEMPLATE void add_cell(struct many *m, struct cell cell, size_t i, const float *
         acc[j] = _mm512_load_ps(out[j]);
     for (size_t g = 0; g < cell.n; g++) {
         size_t group = cell.group + g;
-        const int32_t(*sums)[SIDE * SIDE] = m->sums[cell.side][i];
+        const int32_t(*sums)[SIDE * SIDE] = m->sums[i];
         add_sums(acc, sums[g], sums[1], m->d[group / QUAD % 2][cell.first + i][group % QUAD],
                  _mm512_loadu_ps(scales + group * all + cell.token_tile * SIDE), SIDE, planes);
     }
@@ -117,22 +115,23 @@ TEMPLATE void run_many(float *y, size_t y_stride, const uint8_t *w, size_t row0,
             for (size_t i = 0; i < row_tiles; i++) {
                 size_t row = MIN(r + i * SIDE, row1 - 1); /* a last tile that has no rows repeats one, unseen */
                 struct rows rows = {w + row * stride + g0 * Q1_BYTES, stride, MIN(row1 - row, (size_t)SIDE)};
-                if (g0 % QUAD == 0) {
+                if (g0 % QUAD == 0)
                     collect_scales(m->half[i], &rows, MIN(groups - g0, (size_t)QUAD));
-                    convert_scales(m->d[g0 / QUAD % 2][i], m->half[i]);
-                }
                 for (size_t g = 0; g < n; g++, rows.at += Q1_BYTES, ahead.at += ahead.step)
-                    expand(m->weights[i * depth + g], &rows, 0, SIDE, ahead);
+                    expand(m->weights[i * depth + g][0], m->weights[i * depth + g][1], &rows, 0, SIDE, ahead);
             }
+            for (size_t i = 0; i < row_tiles && g0 % QUAD == 0; i++)
+                convert_scales(m->d[g0 / QUAD % 2][i], m->half[i]);
             for (size_t t = 0; t < all / SIDE; t++) {
                 for (size_t i = 0; i < row_tiles; i += CELL_ROWS) {
-                    struct cell cell = {i, t, g0, n, last.side ^ 1};
+                    struct cell cell = {i, t, g0, n};
                     const uint8_t *columns = (const uint8_t *)packed + g0 * group_bytes + t * SIDE * planes * GROUP;
                     multiply_cell(m, cell, 0, columns, planes);
                     add_cell(m, last, 0, scales, all, planes);
                     if (n > 1)
                         multiply_cell(m, cell, 1, columns + group_bytes, planes);
                     add_cell(m, last, 1, scales, all, planes);
+                    store_cell(m);
                     last = cell;
                 }
             }

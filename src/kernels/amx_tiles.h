@@ -13,6 +13,10 @@
  * too: a kernel that expands, multiplies and adds group after group leaves all of it waiting in turn,
  * since the CPU looks ahead 512 instructions, which is two groups or three.
  *
+ * Loads must also not come after stores that are still on their way and whose addresses are the same
+ * but for multiples of 4,096, for the CPU takes them for the same at first: kernels load the sums of one step
+ * before they store those of the next.
+ *
  * The tile instructions are named by macros so that tests/amx_model.c can compile this
  * against a model of them, for CPUs that have AVX-512 but no tiles. */
 #ifndef SIGNUM_AMX_TILES_H
@@ -160,7 +164,7 @@ struct rows {
 /* Row i of a group as a line of two tiles of +1 and -1. Weights may come from memory, and 16 to 64
  * rows in turn are too many streams for the CPU to guess: the 4.5 lines that as many rows have
  * later are fetched meanwhile. */
-TEMPLATE void expand_row(uint8_t out[2][TILE], const uint8_t *row, size_t i, struct ahead ahead)
+TEMPLATE void expand_row(uint8_t *first, uint8_t *second, const uint8_t *row, size_t i, struct ahead ahead)
 {
     /* Byte 7 - j of a matrix says which bits make bit j of the result. Bits 1..7 copy the tested
      * one, bit 0 none; 0xff inverts all. So a set bit becomes 0x01, a clear one 0xff. */
@@ -169,32 +173,33 @@ TEMPLATE void expand_row(uint8_t out[2][TILE], const uint8_t *row, size_t i, str
     const __m512i upper = _mm512_setr_epi64(TEST(4), TEST(4), TEST(5), TEST(5), TEST(6), TEST(6), TEST(7), TEST(7));
 #undef TEST
     __m512i bits = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(row + 2)));
-    _mm512_store_si512(out[0] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, lower, 0xff));
-    _mm512_store_si512(out[1] + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, upper, 0xff));
+    _mm512_store_si512(first + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, lower, 0xff));
+    _mm512_store_si512(second + 64 * i, _mm512_gf2p8affine_epi64_epi8(bits, upper, 0xff));
     if (i % 3 == 0 && i > 0)
         _mm_prefetch((const char *)(ahead.at + (i / 3 - 1) * 64), _MM_HINT_T1);
 }
 
 /* Where rows are missing. Apart, so that the usual case need not ask for each whether it is there: that
  * cost a third of the instructions. */
-__attribute__((noinline)) static void expand_last(uint8_t out[2][TILE], const struct rows *rows, size_t i0, size_t i1, struct ahead ahead)
+__attribute__((noinline)) static void expand_last(uint8_t *first, uint8_t *second, const struct rows *rows, size_t i0, size_t i1,
+                                                  struct ahead ahead)
 {
     NO_UNROLL
     for (size_t i = i0; i < i1; i++)
-        expand_row(out, rows->at + MIN(i, rows->n - 1) * rows->stride, i, ahead);
+        expand_row(first, second, rows->at + MIN(i, rows->n - 1) * rows->stride, i, ahead);
 }
 
 /* Rows [i0, i1) of a group; constants. */
-TEMPLATE void expand(uint8_t out[2][TILE], const struct rows *rows, size_t i0, size_t i1, struct ahead ahead)
+TEMPLATE void expand(uint8_t *first, uint8_t *second, const struct rows *rows, size_t i0, size_t i1, struct ahead ahead)
 {
     if (rows->n < SIDE) {
-        expand_last(out, rows, i0, i1, ahead);
+        expand_last(first, second, rows, i0, i1, ahead);
         return;
     }
     const uint8_t *row = rows->at + i0 * rows->stride;
     UNROLL
     for (size_t i = i0; i < i1; i++, row += rows->stride)
-        expand_row(out, row, i, ahead);
+        expand_row(first, second, row, i, ahead);
 }
 
 /* The scales of the n <= QUAD groups from rows->at on: one vector holds those of a row. */

@@ -5,7 +5,8 @@
  * four neighbours of a sum in turn, 16 sums side by side. Queries beyond the last 16, and heads whose
  * dimensions are no multiple of 64, are left to attn_q8_avx512vnni.h.
  *
- * Sums are made floats one step behind, see amx_tiles.h. Not timed. */
+ * Sums are made floats one step behind, see amx_tiles.h. Not timed; configuring tiles is said to take 204 cycles,
+ * twice per KV tile, which 16 queries feel and 64, as many as attention.c takes at once, hardly. */
 #ifndef SIGNUM_ATTN_Q8_AMX_H
 #define SIGNUM_ATTN_Q8_AMX_H
 
@@ -58,13 +59,13 @@ static void amx_scores_q8(float *s, const int8_t *q, const float *q_scale, size_
                 tile_load(5, block + 3 * dim * ATTN_LANES, 64);
                 tile_dot(3, 4, 5);
             }
+            if (j > 0)
+                tiles_to_scores(s + (j - SIDE) * ATTN_TILE, q_scale + j - SIDE, k_scale, scale);
             float *to = s + j * ATTN_TILE;
             tile_store(0, to, sizeof(float) * ATTN_TILE);
             tile_store(1, to + ATTN_LANES, sizeof(float) * ATTN_TILE);
             tile_store(2, to + 2 * ATTN_LANES, sizeof(float) * ATTN_TILE);
             tile_store(3, to + 3 * ATTN_LANES, sizeof(float) * ATTN_TILE);
-            if (j > 0)
-                tiles_to_scores(to - SIDE * ATTN_TILE, q_scale + j - SIDE, k_scale, scale);
         }
         tile_release();
         tiles_to_scores(s + (n - SIDE) * ATTN_TILE, q_scale + n - SIDE, k_scale, scale);
@@ -89,16 +90,14 @@ static inline void tiles_to_values(float *o, size_t dim, const int32_t *sums, co
 static void amx_values_some(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n, const int8_t *v, size_t dim)
 {
     const float *v_scale = (const float *)(const void *)(v + ATTN_TILE * dim);
-    _Alignas(64) int32_t sums[2][SIDE * Q8_DEPTH];
+    _Alignas(64) int32_t sums[SIDE * Q8_DEPTH];
     struct q8_weights w[TILE_QUERIES];
     for (size_t j = 0; j < n; j++)
         q8_round(&w[j], prob + j * ATTN_TILE, v_scale, n_valid[j]);
-    const size_t steps = n / SIDE * (dim / Q8_DEPTH);
+    size_t last_j = 0, last_i = 0; /* where the sums belong */
     tile_configure(&tiles_of_16);
-    for (size_t step = 0; step <= steps; step++) {
-        if (step < steps) {
-            size_t j = step / (dim / Q8_DEPTH) * SIDE, i = step % (dim / Q8_DEPTH) * Q8_DEPTH;
-            int32_t *to = sums[step % 2];
+    for (size_t j = 0; j < n; j += SIDE) {
+        for (size_t i = 0; i < dim; i += Q8_DEPTH) {
             tile_zero(0);
             tile_zero(1);
             tile_zero(2);
@@ -112,17 +111,18 @@ static void amx_values_some(float *o, const float *prob, const float *factor, co
             tile_dot_unsigned(2, 4, 7);
             tile_load(5, v + (i + 3 * SIDE) * 4, dim * 4);
             tile_dot_unsigned(3, 4, 5);
-            tile_store(0, to, sizeof(int32_t) * Q8_DEPTH);
-            tile_store(1, to + SIDE, sizeof(int32_t) * Q8_DEPTH);
-            tile_store(2, to + 2 * SIDE, sizeof(int32_t) * Q8_DEPTH);
-            tile_store(3, to + 3 * SIDE, sizeof(int32_t) * Q8_DEPTH);
-        }
-        if (step > 0) {
-            size_t j = (step - 1) / (dim / Q8_DEPTH) * SIDE, i = (step - 1) % (dim / Q8_DEPTH) * Q8_DEPTH;
-            tiles_to_values(o + j * dim + i, dim, sums[(step - 1) % 2], w + j, factor + j);
+            if (j + i > 0)
+                tiles_to_values(o + last_j * dim + last_i, dim, sums, w + last_j, factor + last_j);
+            last_j = j;
+            last_i = i;
+            tile_store(0, sums, sizeof(int32_t) * Q8_DEPTH);
+            tile_store(1, sums + SIDE, sizeof(int32_t) * Q8_DEPTH);
+            tile_store(2, sums + 2 * SIDE, sizeof(int32_t) * Q8_DEPTH);
+            tile_store(3, sums + 3 * SIDE, sizeof(int32_t) * Q8_DEPTH);
         }
     }
     tile_release();
+    tiles_to_values(o + last_j * dim + last_i, dim, sums, w + last_j, factor + last_j);
 }
 
 static void amx_values_q8(float *o, const float *prob, const float *factor, const size_t *n_valid, size_t n_q, const void *v, size_t dim)
