@@ -15,7 +15,7 @@ enum {
     ROWS = 256,
     TOKENS = 64,
     DIM = 128,
-    QUERIES = 4,
+    QUERIES = 64, /* most */
     VOCAB = 151669
 };
 
@@ -127,58 +127,57 @@ static bool probe_argmax(const struct kernels *k, struct bench *b, size_t tokens
     return k->argmax;
 }
 
-static bool probe_scores(const struct kernels *k, struct bench *b, size_t tokens)
+/* Of attention `n` is a number of queries, all of which see the whole tile. */
+static const size_t *all_valid(size_t n)
 {
-    (void)tokens;
+    static size_t n_valid[QUERIES];
+    for (size_t j = 0; j < n; j++)
+        n_valid[j] = ATTN_TILE;
+    return n_valid;
+}
+
+static bool probe_scores(const struct kernels *k, struct bench *b, size_t n)
+{
     if (k->attn_scores_f16)
-        k->attn_scores_f16(b->out, b->x, QUERIES, b->half, DIM, 0.088f);
+        k->attn_scores_f16(b->out, b->x, n, b->half, DIM, 0.088f);
     return k->attn_scores_f16;
 }
 
-static bool probe_softmax(const struct kernels *k, struct bench *b, size_t tokens)
+static bool probe_softmax(const struct kernels *k, struct bench *b, size_t n)
 {
-    (void)tokens;
     if (!k->attn_softmax)
         return false;
-    static const size_t n_valid[QUERIES] = {ATTN_TILE, ATTN_TILE, ATTN_TILE, ATTN_TILE};
-    memcpy(b->out, b->scores, QUERIES * ATTN_TILE * sizeof *b->out);
-    float *factor = b->out + QUERIES * ATTN_TILE, *max = factor + QUERIES, *sum = max + QUERIES;
-    for (size_t j = 0; j < QUERIES; j++) {
+    memcpy(b->out, b->scores, n * ATTN_TILE * sizeof *b->out);
+    float *factor = b->out + n * ATTN_TILE, *max = factor + n, *sum = max + n;
+    for (size_t j = 0; j < n; j++) {
         max[j] = -INFINITY;
         sum[j] = 0;
     }
-    k->attn_softmax(b->out, factor, n_valid, QUERIES, max, sum);
+    k->attn_softmax(b->out, factor, all_valid(n), n, max, sum);
     return true;
 }
 
-static bool probe_values(const struct kernels *k, struct bench *b, size_t tokens)
+static bool probe_values(const struct kernels *k, struct bench *b, size_t n)
 {
-    (void)tokens;
-    static const float factor[QUERIES] = {1, 0.5f, 0.25f, 1};
-    static const size_t n_valid[QUERIES] = {ATTN_TILE, ATTN_TILE, ATTN_TILE, ATTN_TILE};
     if (k->attn_values_f16) {
-        memset(b->out, 0, QUERIES * DIM * sizeof *b->out);
-        k->attn_values_f16(b->out, b->scores, factor, n_valid, QUERIES, b->half, DIM);
+        memset(b->out, 0, n * DIM * sizeof *b->out);
+        k->attn_values_f16(b->out, b->scores, b->scale, all_valid(n), n, b->half, DIM);
     }
     return k->attn_values_f16;
 }
 
-static bool probe_scores_q8(const struct kernels *k, struct bench *b, size_t tokens)
+static bool probe_scores_q8(const struct kernels *k, struct bench *b, size_t n)
 {
-    (void)tokens;
     if (k->attn_scores_q8)
-        k->attn_scores_q8(b->out, b->q, b->scale, QUERIES, b->tile, DIM, 0.088f);
+        k->attn_scores_q8(b->out, b->q, b->scale, n, b->tile, DIM, 0.088f);
     return k->attn_scores_q8;
 }
 
-static bool probe_values_q8(const struct kernels *k, struct bench *b, size_t tokens)
+static bool probe_values_q8(const struct kernels *k, struct bench *b, size_t n)
 {
-    (void)tokens;
-    static const float factor[QUERIES] = {1, 0.5f, 0.25f, 1};
-    static const size_t n_valid[QUERIES] = {ATTN_TILE, ATTN_TILE, ATTN_TILE, ATTN_TILE};
     if (k->attn_values_q8) {
-        memset(b->out, 0, QUERIES * DIM * sizeof *b->out);
-        k->attn_values_q8(b->out, b->prob, factor, n_valid, QUERIES, b->tile, DIM);
+        memset(b->out, 0, n * DIM * sizeof *b->out);
+        k->attn_values_q8(b->out, b->prob, b->scale, all_valid(n), n, b->tile, DIM);
     }
     return k->attn_values_q8;
 }
@@ -273,11 +272,16 @@ static const struct probe probes[] = {
     {"f16_from_f32", probe_to_half, 0, 1, COLS, "floats"},
     {"f32_from_f16", probe_from_half, 0, 1, COLS, "floats"},
     {"argmax", probe_argmax, 0, 1, VOCAB, "floats"},
-    {"attn_scores_f16", probe_scores, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
-    {"attn_softmax", probe_softmax, 0, 1, QUERIES *ATTN_TILE, "scores"},
-    {"attn_values_f16", probe_values, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
-    {"attn_scores_q8", probe_scores_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
-    {"attn_values_q8", probe_values_q8, 0, 1, QUERIES *ATTN_TILE *DIM, "products"},
+    {"attn_scores_f16, 4", probe_scores, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_f16, 64", probe_scores, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_softmax, 4", probe_softmax, 0, 4, (size_t)4 * ATTN_TILE, "scores"},
+    {"attn_softmax, 64", probe_softmax, 0, 64, (size_t)64 * ATTN_TILE, "scores"},
+    {"attn_values_f16, 4", probe_values, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_values_f16, 64", probe_values, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_q8, 4", probe_scores_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_q8, 64", probe_scores_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_values_q8, 4", probe_values_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_values_q8, 64", probe_values_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
 };
 
 static void layout(struct bench *b, struct arena *a)

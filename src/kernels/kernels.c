@@ -192,47 +192,68 @@ static const char *test_attention(const struct kernels *k, uint64_t *state)
     if (!same(o_a, o_b, sizeof o_a))
         return "attn_values_f32";
 
-    int8_t q8[Q * DIM];
+    return NULL;
+}
+
+/* As many queries, and dimensions, as levels want for their fastest way, and one query more. */
+static const char *test_attention_q8(const struct kernels *k, uint64_t *state)
+{
+    enum {
+        DIM = 64,
+        Q = 17
+    };
+    const struct kernels *ref = &kernels_scalar;
     struct {
         int8_t code[ATTN_TILE * DIM];
         float scale[ATTN_TILE];
     } tile;
+    int8_t q[Q * DIM];
+    float scale[Q], factor[Q], prob[Q * ATTN_TILE], s_a[Q * ATTN_TILE], s_b[Q * ATTN_TILE], o_a[Q * DIM], o_b[Q * DIM];
+    size_t n_valid[Q];
+    fill(o_a, Q * DIM, 2, state);
     for (size_t i = 0; i < sizeof tile.code; i++)
         tile.code[i] = (int8_t)(next_random(state) % 255 - 127);
-    for (size_t j = 0; j < Q; j++)
-        ref->quantize_head(q8 + j * DIM, q + j * DIM, DIM);
+    for (size_t j = 0; j < Q; j++) {
+        scale[j] = ref->quantize_head(q + j * DIM, o_a + j * DIM, DIM);
+        n_valid[j] = j == 0 ? ATTN_TILE : 1 + next_random(state) % ATTN_TILE;
+    }
+    memcpy(o_b, o_a, sizeof o_b);
+    fill(factor, Q, 1, state);
     fill(tile.scale, ATTN_TILE, 0.01f, state);
+    fill(prob, Q * ATTN_TILE, 1, state);
     for (size_t p = 0; p < ATTN_TILE; p++)
         tile.scale[p] = __builtin_fabsf(tile.scale[p]);
-    k->attn_values_q8(o_a, s_a, factor, n_valid, Q, &tile, DIM);
-    ref->attn_values_q8(o_b, s_a, factor, n_valid, Q, &tile, DIM);
+    for (size_t p = 0; p < Q * ATTN_TILE; p++)
+        prob[p] = __builtin_fabsf(prob[p]);
+    k->attn_values_q8(o_a, prob, factor, n_valid, Q, &tile, DIM);
+    ref->attn_values_q8(o_b, prob, factor, n_valid, Q, &tile, DIM);
     if (!same(o_a, o_b, sizeof o_a))
         return "attn_values_q8";
-    k->attn_scores_q8(s_a, q8, factor, Q, &tile, DIM, 0.3f);
-    ref->attn_scores_q8(s_b, q8, factor, Q, &tile, DIM, 0.3f);
+    k->attn_scores_q8(s_a, q, scale, Q, &tile, DIM, 0.3f);
+    ref->attn_scores_q8(s_b, q, scale, Q, &tile, DIM, 0.3f);
     return same(s_a, s_b, sizeof s_a) ? NULL : "attn_scores_q8";
 }
 
 /* Few and many tokens, which levels may have kernels of their own for, and as many groups as some take at a time. */
 enum {
-    SELF_TEST_TOKENS = 9,
+    SELF_TEST_TOKENS = 17,
     SELF_TEST_GROUPS = 8,
 };
 static const struct {
     size_t tokens, groups;
-} self_test_shapes[] = {{1, SELF_TEST_GROUPS}, {3, 2}, {SELF_TEST_TOKENS, 2}};
+} self_test_shapes[] = {{1, SELF_TEST_GROUPS}, {3, 2}, {SELF_TEST_TOKENS, 1}};
 
 /* The families of one kind, of activations in one plane or two, for rows and for 64 rows side by side. reference:
  * scalar popcount, which takes a fifth of the time of the other scalar families. */
 static const char *test_q1(const struct kernels *k, q1_pick *const families[Q1_FAMILIES], q1_pick *blocks, q1_pick *reference,
-                           uint64_t *state)
+                           size_t planes, uint64_t *state)
 {
     enum {
         ROWS = R64_ROWS + 3,
         BLOCK = SELF_TEST_GROUPS * R64_BLOCK_BYTES, /* of 64 rows, in either layout */
         CODES = SELF_TEST_TOKENS * WIDE_PLANES * 2 * GROUP,
         SCALES = SELF_TEST_TOKENS * 2,
-        PACKED = 65 << 10 /* what scalar tables of 8 groups take */
+        PACKED = 80 << 10 /* scalar tables of 8 groups take 65 KB, those of AVX-512 of 17 tokens and two planes 69 */
     };
     uint8_t side_by_side[2 * BLOCK], want[2 * BLOCK], rows[BLOCK];
     int8_t q[CODES];
@@ -253,8 +274,11 @@ static const char *test_q1(const struct kernels *k, q1_pick *const families[Q1_F
                 return "r64_to_rows";
         }
         const struct q1_family *ref = reference(tokens);
-        ref->pack(packed, q, scale, groups, tokens, 0, groups);
-        ref->run(b, ROWS, want, 0, ROWS, groups, packed, tokens, (struct q1_next){0});
+        for (size_t t = 0; t < tokens; t += ref->max_tokens) {
+            size_t n = MIN(tokens - t, ref->max_tokens);
+            ref->pack(packed, q + t * planes * groups * GROUP, scale + t * groups, groups, n, 0, groups);
+            ref->run(b + t * ROWS, ROWS, want, 0, ROWS, groups, packed, n, (struct q1_next){0});
+        }
         for (size_t f = 0; f <= Q1_FAMILIES; f++) {
             q1_pick *pick = f < Q1_FAMILIES ? families[f] : blocks;
             const struct q1_family *family = pick ? pick(tokens) : NULL;
@@ -280,6 +304,8 @@ const char *kernels_self_test(const struct kernels *k)
     if (!wrong)
         wrong = test_attention(k, &state);
     if (!wrong)
-        wrong = test_q1(k, k->q1, k->r64, kernels_scalar.q1[1], &state);
-    return wrong ? wrong : test_q1(k, k->q1_wide, k->r64_wide, kernels_scalar.q1_wide[1], &state);
+        wrong = test_attention_q8(k, &state);
+    if (!wrong)
+        wrong = test_q1(k, k->q1, k->r64, kernels_scalar.q1[1], 1, &state);
+    return wrong ? wrong : test_q1(k, k->q1_wide, k->r64_wide, kernels_scalar.q1_wide[1], WIDE_PLANES, &state);
 }
