@@ -217,7 +217,6 @@ static enum sg_status run_layer(struct step *s, struct sg_error *err)
     const struct layer *l = s->layer;
     struct pool *pool = f->mm.pool;
     size_t n = s->n, q_width = m->n_heads * m->head_dim, kv_width = m->n_kv_heads * m->head_dim;
-
     bool last = s->layer_index + 1 == m->n_layers;
 
     TRY(prepare(f, f->h, n, m->n_embd, (const struct tensor *const[]){&l->q, &l->k, &l->v}, 3, err));

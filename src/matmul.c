@@ -15,6 +15,7 @@ enum {
     UNIT_BYTES = 128 << 10,
     OWN_THREADS = 4,
     SPAN_BYTES = 4 << 20,
+    PIECE = 2048, /* numbers of an input: with fewer waking a thread costs more than they do */
 };
 
 /* How a weight type meets its input. */
@@ -175,12 +176,11 @@ static void pack_span(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-/* Pieces of at least 2,048 activations: below that waking a thread costs more. Of many tokens pieces of
- * several groups, so that memory is read in longer runs: eight took 99 ms of 512 tokens of the
+/* At least PIECE activations. Of many tokens pieces of several groups, so that memory is read in longer runs: eight took 99 ms of 512 tokens of the
  * 1.7B model where one took 117. */
 static size_t items_at_once(const struct matmul *m, size_t items)
 {
-    size_t most = items / ((size_t)pool_threads(m->pool) * 4), least = (size_t)2048 / (MIN(m->tokens, m->chunk) * GROUP);
+    size_t most = items / ((size_t)pool_threads(m->pool) * 4), least = (size_t)PIECE / (MIN(m->tokens, m->chunk) * GROUP);
     return MAX(MAX(least, MIN(most, (size_t)8)), (size_t)1);
 }
 
@@ -209,7 +209,7 @@ static bool prepare_input(struct matmul *m, float *product, size_t tokens, size_
     m->span = tokens;
     if (!needs_codes) {
         if (m->up)
-            pool_run(m->pool, tokens * cols, 2048, multiply_silu, m);
+            pool_run(m->pool, tokens * cols, PIECE, multiply_silu, m);
         m->up = NULL;
         return true;
     }

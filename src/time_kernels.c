@@ -26,6 +26,7 @@ struct bench {
     float *scale;
     uint16_t *half;
     float *prob;               /* scores without signs */
+    size_t n_valid[QUERIES];   /* positions that a query sees: all */
     int8_t *tile;              /* of attention in int8: codes, then scales */
     uint8_t *weights, *blocks; /* the same as Q1_0 and with 64 rows side by side */
     uint8_t *packed;
@@ -128,14 +129,6 @@ static bool probe_argmax(const struct kernels *k, struct bench *b, size_t tokens
 }
 
 /* Of attention `n` is a number of queries, all of which see the whole tile. */
-static const size_t *all_valid(size_t n)
-{
-    static size_t n_valid[QUERIES];
-    for (size_t j = 0; j < n; j++)
-        n_valid[j] = ATTN_TILE;
-    return n_valid;
-}
-
 static bool probe_scores(const struct kernels *k, struct bench *b, size_t n)
 {
     if (k->attn_scores_f16)
@@ -153,7 +146,7 @@ static bool probe_softmax(const struct kernels *k, struct bench *b, size_t n)
         max[j] = -INFINITY;
         sum[j] = 0;
     }
-    k->attn_softmax(b->out, factor, all_valid(n), n, max, sum);
+    k->attn_softmax(b->out, factor, b->n_valid, n, max, sum);
     return true;
 }
 
@@ -161,7 +154,7 @@ static bool probe_values(const struct kernels *k, struct bench *b, size_t n)
 {
     if (k->attn_values_f16) {
         memset(b->out, 0, n * DIM * sizeof *b->out);
-        k->attn_values_f16(b->out, b->scores, b->scale, all_valid(n), n, b->half, DIM);
+        k->attn_values_f16(b->out, b->scores, b->scale, b->n_valid, n, b->half, DIM);
     }
     return k->attn_values_f16;
 }
@@ -177,7 +170,7 @@ static bool probe_values_q8(const struct kernels *k, struct bench *b, size_t n)
 {
     if (k->attn_values_q8) {
         memset(b->out, 0, n * DIM * sizeof *b->out);
-        k->attn_values_q8(b->out, b->prob, b->scale, all_valid(n), n, b->tile, DIM);
+        k->attn_values_q8(b->out, b->prob, b->scale, b->n_valid, n, b->tile, DIM);
     }
     return k->attn_values_q8;
 }
@@ -272,16 +265,16 @@ static const struct probe probes[] = {
     {"f16_from_f32", probe_to_half, 0, 1, COLS, "floats"},
     {"f32_from_f16", probe_from_half, 0, 1, COLS, "floats"},
     {"argmax", probe_argmax, 0, 1, VOCAB, "floats"},
-    {"attn_scores_f16, 4", probe_scores, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
-    {"attn_scores_f16, 64", probe_scores, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
-    {"attn_softmax, 4", probe_softmax, 0, 4, (size_t)4 * ATTN_TILE, "scores"},
-    {"attn_softmax, 64", probe_softmax, 0, 64, (size_t)64 * ATTN_TILE, "scores"},
-    {"attn_values_f16, 4", probe_values, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
-    {"attn_values_f16, 64", probe_values, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
-    {"attn_scores_q8, 4", probe_scores_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
-    {"attn_scores_q8, 64", probe_scores_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
-    {"attn_values_q8, 4", probe_values_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
-    {"attn_values_q8, 64", probe_values_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_f16, 4 queries", probe_scores, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_f16, 64 queries", probe_scores, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_softmax, 4 queries", probe_softmax, 0, 4, (size_t)4 * ATTN_TILE, "scores"},
+    {"attn_softmax, 64 queries", probe_softmax, 0, 64, (size_t)64 * ATTN_TILE, "scores"},
+    {"attn_values_f16, 4 queries", probe_values, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_values_f16, 64 queries", probe_values, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_q8, 4 queries", probe_scores_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_scores_q8, 64 queries", probe_scores_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
+    {"attn_values_q8, 4 queries", probe_values_q8, 0, 4, (size_t)4 * ATTN_TILE *DIM, "products"},
+    {"attn_values_q8, 64 queries", probe_values_q8, 0, 64, (size_t)64 * ATTN_TILE *DIM, "products"},
 };
 
 static void layout(struct bench *b, struct arena *a)
@@ -322,6 +315,8 @@ static void fill(struct bench *b)
     for (size_t i = 0; i < COLS; i++)
         b->codes[i] = (int8_t)((int)(b->q[i] & 3) - 1);
     kernels_scalar.f16_from_f32(b->half, b->x, ATTN_TILE * DIM);
+    for (size_t j = 0; j < QUERIES; j++)
+        b->n_valid[j] = ATTN_TILE;
     for (size_t i = 0; i < QUERIES * ATTN_TILE; i++)
         b->prob[i] = fabsf(b->scores[i]);
     memcpy(b->tile, b->q, ATTN_TILE * DIM);

@@ -123,8 +123,9 @@ static void prepare(struct matmul *m, struct arena *a)
     matmul_layout(m, a);
 }
 
-/* y[matrix] (tokens, MIXED_ROWS) by whatever m takes at once, each matrix alone or all together. */
-static void multiply_mixed(struct matmul *m, const struct tensor *w, size_t n, const float *x, size_t tokens, float *y)
+/* y[matrix] (tokens, MIXED_ROWS) by whatever m takes at once, each matrix alone or all together. up: NULL, or
+ * the input is silu(x) * up, in whose place x may be after this. */
+static void multiply_mixed(struct matmul *m, const struct tensor *w, size_t n, float *x, const float *up, size_t tokens, float *y)
 {
     const struct tensor *weights[MIXED];
     for (size_t i = 0; i < n; i++)
@@ -134,7 +135,8 @@ static void multiply_mixed(struct matmul *m, const struct tensor *w, size_t n, c
         for (size_t i = 0; i < n; i++)
             ops[i] = (struct matmul_op){&w[i], y + (i * tokens + t) * MIXED_ROWS, MIXED_ROWS};
         size_t at_once = test_below(2) ? n : 1;
-        CHECK(matmul_input(m, x + t * w->cols, MIN(m->max_tokens, tokens - t), w->cols, weights, n));
+        size_t some = MIN(m->max_tokens, tokens - t), at = t * w->cols;
+        CHECK(up ? matmul_input_silu(m, x + at, up + at, some, w->cols, weights, n) : matmul_input(m, x + at, some, w->cols, weights, n));
         for (size_t i = 0; i < n; i += at_once)
             matmul_run(m, ops + i, at_once, test_below(2) ? &w[test_below(n)] : NULL);
     }
@@ -161,7 +163,8 @@ static void check_mixed(const char *level, enum sg_act act, size_t rounds)
     uint8_t *data[MIXED];
     for (size_t i = 0; i < MIXED; i++)
         data[i] = test_guarded(BYTES);
-    float *x = malloc(MIXED_TOKENS * MIXED_COLS * sizeof *x), *y = malloc(2 * N_Y * sizeof *y);
+    float *x = malloc(3 * MIXED_TOKENS * MIXED_COLS * sizeof *x), *y = malloc(2 * N_Y * sizeof *y);
+    float *gate = x + MIXED_TOKENS * MIXED_COLS, *up = gate + MIXED_TOKENS * MIXED_COLS;
     for (size_t round = 0; round < rounds; round++) {
         size_t n = 1 + test_below(MIXED), cols = (1 + test_below(5 << test_below(4))) * GROUP, tokens = 1 + test_below(9 << test_below(6));
         bool large = round < 2; /* cut into spans */
@@ -176,11 +179,18 @@ static void check_mixed(const char *level, enum sg_act act, size_t rounds)
         }
         for (size_t i = 0; i < tokens * cols; i++)
             x[i] = test_normal();
+        bool silu = round % 2 == 1;
+        for (size_t i = 0; silu && i < tokens * cols; i++) {
+            gate[i] = x[i];
+            up[i] = test_normal();
+        }
+        if (silu)
+            kernels_scalar.silu_mul(x, gate, up, tokens * cols);
         memset(y, 0xff, 2 * N_Y * sizeof *y);
-        multiply_mixed(&many, w, n, x, tokens, y);
-        multiply_mixed(&one, w, n, x, tokens, y + N_Y);
-        CHECKF(memcmp(y, y + N_Y, N_Y * sizeof *y) == 0, "%s activations %d columns %zu tokens %zu, %zu matrices from %s", kernels.level,
-               (int)act, cols, tokens, n, quant_traits[w->type].name);
+        multiply_mixed(&many, w, n, silu ? gate : x, silu ? up : NULL, tokens, y);
+        multiply_mixed(&one, w, n, x, NULL, tokens, y + N_Y);
+        CHECKF(memcmp(y, y + N_Y, N_Y * sizeof *y) == 0, "%s activations %d columns %zu tokens %zu, %zu matrices from %s%s", kernels.level,
+               (int)act, cols, tokens, n, quant_traits[w->type].name, silu ? ", silu" : "");
     }
     free(x);
     free(y);

@@ -449,7 +449,7 @@ static void print_kernel(void *arg, const struct sg_kernel_time *t)
 {
     bool *all_same = arg;
     *all_same &= t->same;
-    printf("| %-10s | %-19s | %12.1f | %9.3f G%-9s | %7.1fx | %-9s |\n", t->level, t->kernel, t->nanoseconds, t->rate / 1e9, t->unit,
+    printf("| %-10s | %-27s | %12.1f | %9.3f G%-9s | %7.1fx | %-9s |\n", t->level, t->kernel, t->nanoseconds, t->rate / 1e9, t->unit,
            t->speedup, t->same ? "the same" : "DIFFERENT");
     fflush(stdout);
 }
@@ -457,8 +457,8 @@ static void print_kernel(void *arg, const struct sg_kernel_time *t)
 static enum sg_status bench_kernels(struct sg_error *err)
 {
     bool all_same = true;
-    puts("| level      | kernel              |      ns/call |      units per second | vs scalar | bits      |\n"
-         "| ---------- | ------------------- | -----------: | --------------------: | -------: | --------- |");
+    puts("| level      | kernel                      |      ns/call |      units per second | vs scalar | bits      |\n"
+         "| ---------- | --------------------------- | -----------: | --------------------: | -------: | --------- |");
     TRY(sg_time_kernels(print_kernel, &all_same, err));
     TRY(cli_flush(stdout, err));
     return all_same ? SG_OK : fail(err, SG_FAIL, "a kernel computes other bits than the specification");
